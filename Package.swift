@@ -211,6 +211,7 @@ let package = Package(
             name: "FlowHTTPTests",
             dependencies: [
                 "FlowCore", "FlowHTTP",
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),

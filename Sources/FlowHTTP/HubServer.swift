@@ -280,7 +280,8 @@ public final class HubServer: Service {
         let usesProxyProtocol = self.dependencies.proxies.statement == .proxyProtocol
         let handler = ConnectionHandler(
             loop: context, headLimiter: headLimiter, decoder: decoder, peer: peer, isOperations: isOperations,
-            isFromTrustedProxy: isTrusted && !usesProxyProtocol, isReserve: admission == .reserve)
+            isFromTrustedProxy: isTrusted && !usesProxyProtocol, isBehindTrustedProxy: isTrusted,
+            isReserve: admission == .reserve)
         let pipeline = channel.pipeline.syncOperations
         if !isOperations, isTrusted, usesProxyProtocol {
             try pipeline.addHandler(self.proxyProtocolReader(for: handler))

@@ -25,6 +25,17 @@ import Testing
         }
     }
 
+    /// What Postgres cannot hold is no failure of the store, which a retry would help.
+    @Test func valueThatPostgresRejectsIsInvalid() async throws {
+        try await withStore(on: try SharedPostgres.server) { store, _ in
+            await #expect {
+                try await store.list(FlowQuery(account: "1", status: FlowStatus(stored: "a\0b"), limit: 1))
+            } throws: { error in
+                if case .invalidValue = error as? StoreError { true } else { false }
+            }
+        }
+    }
+
     /// A row of an earlier version has the bare resource, which all accounts shared.
     @Test func lockOfEarlierVersionStaysWithItsAccount() async throws {
         let server = try SharedPostgres.server

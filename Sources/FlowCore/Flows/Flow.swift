@@ -18,11 +18,13 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
     /// The status in a state. A member that is missing, empty, too long, not a string, or that contains control characters
     /// counts as `active`: the state belongs to the publisher, and the hub only needs to know whether the flow is terminal.
     public init(of state: JSONText) {
-        guard let text = state.member("status")?.stringValue, (1...Self.maximumLength).contains(text.utf8.count),
-            text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f })
-        else {
-            self = .active
-            return
+        self = state.member("status")?.stringValue.flatMap { Self($0) } ?? .active
+    }
+
+    /// - Returns: `nil` if the text is empty, too long or has control characters.
+    public init?(_ text: String) {
+        guard (1...Self.maximumLength).contains(text.utf8.count), text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+            return nil
         }
         self.rawValue = text
     }

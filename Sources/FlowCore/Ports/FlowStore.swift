@@ -221,6 +221,8 @@ public enum StoreError: Error, Hashable, Sendable {
     case unavailable(String)
     /// A queue of the store is full; the store itself may be available. Nothing was changed.
     case overloaded(String)
+    /// The store cannot hold a value of the operation, such as text with NUL. Nothing was changed, and no retry helps.
+    case invalidValue(String)
     /// The connection was lost during the commit: the change may or may not be durable.
     case outcomeUnknown(String)
     /// The store's epoch is not the adopted one. Nothing was changed; the caller must call ``EpochStore/refreshEpoch()`` and
@@ -232,7 +234,7 @@ extension StoreError: CustomStringConvertible {
     /// A description for operators.
     public var description: String {
         switch self {
-        case .unavailable(let reason), .overloaded(let reason): reason
+        case .unavailable(let reason), .overloaded(let reason), .invalidValue(let reason): reason
         case .outcomeUnknown(let reason): "the outcome of the commit is unknown: \(reason)"
         case .epochChanged: "the epoch of the store changed (restore, failover, or `flowhub epoch bump`)"
         }

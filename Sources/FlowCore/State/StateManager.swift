@@ -305,7 +305,7 @@ public final class StateManager: Sendable {
         } catch {
             switch error {
             case .unavailable, .outcomeUnknown: self.health.storeFailed(access)
-            case .overloaded, .epochChanged: break
+            case .overloaded, .invalidValue, .epochChanged: break
             }
             throw error
         }

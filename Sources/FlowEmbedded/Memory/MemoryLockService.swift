@@ -154,7 +154,7 @@ public final class MemoryLockService: LockService {
     /// The text of the store's error.
     private static func reason(of error: StoreError) -> String {
         switch error {
-        case .unavailable(let reason), .overloaded(let reason), .outcomeUnknown(let reason): reason
+        case .unavailable(let reason), .overloaded(let reason), .invalidValue(let reason), .outcomeUnknown(let reason): reason
         case .epochChanged: "the store's epoch has changed after a restore"
         }
     }

@@ -10,7 +10,7 @@ extension StoreError {
         if let error = error as? StoreError {
             self = error
         } else if let error = error as? DatabaseError {
-            self = .unavailable(error.reason)
+            self = error.resultCode == .SQLITE_TOOBIG ? .invalidValue(error.reason) : .unavailable(error.reason)
         } else if error is UnreadableRow {
             self = .unavailable("the database contains a row that cannot be decoded")
         } else {
@@ -47,6 +47,7 @@ extension DatabaseError {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: "the database is damaged"
         case .SQLITE_NOMEM: "out of memory"
         case .SQLITE_MISUSE: "the store is closed"
+        case .SQLITE_TOOBIG: "a value or a row is too large for the database"
         default: "database error (SQLite code \(self.extendedResultCode.rawValue))"
         }
     }

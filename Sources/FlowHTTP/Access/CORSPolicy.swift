@@ -1,3 +1,5 @@
+public import HTTPTypes
+
 /// The origins whose pages may call the hub from a browser, and may modify data with the cookie `flowhub_token`.
 ///
 /// The list holds origins as browsers write them: `https://app.example.com`, `http://localhost:5173`. An origin matches only
@@ -13,14 +15,18 @@
 /// listed in addition to `*` is still allowed credentials.
 public struct CORSPolicy: Sendable, Equatable {
     /// Value of `Access-Control-Allow-Methods`.
-    public static let methods = "GET, POST, PUT, PATCH, DELETE"
-    /// Value of `Access-Control-Allow-Headers`.
+    public static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
+    /// Value of `Access-Control-Allow-Headers`: the fields that the hub reads, and those that polyfills of `EventSource`, `fetch`
+    /// wrappers and tracing libraries add to every request. The hub ignores the latter; a browser would not send the request.
     public static let requestHeaders =
-        "authorization, content-type, if-match, if-none-match, idempotency-key, fencing-token, last-event-id"
+        "authorization, content-type, content-encoding, if-match, if-none-match, idempotency-key, fencing-token, last-event-id, "
+        + "cache-control, pragma, x-requested-with, x-request-id, traceparent, tracestate, baggage, sentry-trace"
     /// Value of `Access-Control-Expose-Headers`.
-    public static let exposedHeaders = "ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID"
-    /// Time for which a browser may cache the response to a preflight, in seconds.
-    public static let maximumAgeSeconds = 600
+    public static let exposedHeaders =
+        "ETag, Location, Retry-After, X-Request-ID, Idempotency-Replayed, Allow, WWW-Authenticate"
+    /// Time for which a browser may cache the response to a preflight, in seconds: the longest that Chromium accepts. The list of
+    /// origins may change meanwhile, since every response has the fields of its own.
+    public static let maximumAgeSeconds = 7_200
 
     private let origins: Set<String>
     private let wildcards: [WildcardOrigin]
@@ -72,22 +78,20 @@ public struct CORSPolicy: Sendable, Equatable {
     }
 
     /// The CORS header fields of the response to an ordinary request.
-    public func headers(for origin: String?) -> [(name: String, value: String)] {
+    public func headers(for origin: String?) -> HTTPFields {
         var headers = self.grant(for: origin)
-        if self.allowed(origin: origin) {
-            headers.append((name: "Access-Control-Expose-Headers", value: Self.exposedHeaders))
-        }
+        if self.allowed(origin: origin) { headers[.accessControlExposeHeaders] = Self.exposedHeaders }
         return headers
     }
 
     /// The header fields of the response to a preflight. Its status is 204 for every origin: a browser that does not find these
     /// fields blocks the request itself.
-    public func preflightHeaders(for origin: String?) -> [(name: String, value: String)] {
+    public func preflightHeaders(for origin: String?) -> HTTPFields {
         var headers = self.grant(for: origin)
         if self.allowed(origin: origin) {
-            headers.append((name: "Access-Control-Allow-Methods", value: Self.methods))
-            headers.append((name: "Access-Control-Allow-Headers", value: Self.requestHeaders))
-            headers.append((name: "Access-Control-Max-Age", value: "\(Self.maximumAgeSeconds)"))
+            headers[.accessControlAllowMethods] = Self.methods
+            headers[.accessControlAllowHeaders] = Self.requestHeaders
+            headers[.accessControlMaxAge] = "\(Self.maximumAgeSeconds)"
         }
         return headers
     }
@@ -99,7 +103,7 @@ public struct CORSPolicy: Sendable, Equatable {
     /// request that modifies data with the cookie, and every request of a page to a hub without keys, needs such an `Origin`.
     ///
     /// - Parameter isSecure: whether the client is known to use https. Otherwise a page of `http` counts as the hub's own too.
-    public func isListedOrOwn(origin: String?, host: String?, isSecure: Bool = false) -> Bool {
+    public func isListedOrOwn(origin: String?, host: String?, isSecure: Bool) -> Bool {
         guard let origin else { return false }
         if self.lists(origin) { return true }
         guard let host, let own = Self.parts(of: origin), own.scheme == "https" || (own.scheme == "http" && !isSecure)
@@ -113,19 +117,16 @@ public struct CORSPolicy: Sendable, Equatable {
 
     /// `Access-Control-Allow-Origin` and `-Credentials` for an allowed origin, and `Vary` if the response depends on
     /// `Origin`.
-    private func grant(for origin: String?) -> [(name: String, value: String)] {
+    private func grant(for origin: String?) -> HTTPFields {
         if let origin, self.lists(origin) {
-            return [
-                (name: "Access-Control-Allow-Origin", value: origin),
-                (name: "Access-Control-Allow-Credentials", value: "true"),
-                (name: "Vary", value: "Origin"),
-            ]
+            return [.accessControlAllowOrigin: origin, .accessControlAllowCredentials: "true", .vary: "Origin"]
         }
+        var headers: HTTPFields = [:]
+        if self.allowsAny, origin != nil { headers[.accessControlAllowOrigin] = "*" }
         // With a list the response depends on `Origin`, also for origins that are not listed. Without `Vary` a cache could send
         // the response for one origin to a page of another.
-        let vary = self.origins.isEmpty && self.wildcards.isEmpty ? [] : [(name: "Vary", value: "Origin")]
-        guard self.allowsAny, origin != nil else { return vary }
-        return [(name: "Access-Control-Allow-Origin", value: "*")] + vary
+        if !self.origins.isEmpty || !self.wildcards.isEmpty { headers[.vary] = "Origin" }
+        return headers
     }
 }
 

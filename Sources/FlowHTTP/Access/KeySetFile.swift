@@ -37,7 +37,7 @@ enum KeySetFile {
         guard data.count <= Self.maximumBytes else {
             throw Self.error("the file \(path) is larger than 1 MiB", remedy: "The file must contain only the key set.")
         }
-        guard let text = try? JSONText(validating: [UInt8](data)) else {
+        guard let text = try? JSONText(validating: JSONText.withoutByteOrderMark([UInt8](data))) else {
             throw Self.error("the file \(path) is not JSON", remedy: "Save the document at the issuer's jwks_uri unchanged.")
         }
         guard let elements = TokenObject(text)?.array("keys") else {

@@ -41,7 +41,8 @@ public struct KeylessAccess: Sendable {
         let isRead = head.method == .get || head.method == .head
         if isRead, PageAsset.all.contains(where: { $0.path == path }) { return nil }
         if let origin = head.headerFields[.origin] {
-            return self.cors.isListedOrOwn(origin: origin, host: head.authority) ? nil : .origin
+            // A page of a loopback host is one of this machine, with and without TLS.
+            return self.cors.isListedOrOwn(origin: origin, host: head.authority, isSecure: false) ? nil : .origin
         }
         // Without `Origin`, a foreign page can only have a resource loaded, whose content it cannot read, or open the URL in a
         // tab. The user may do the latter, by a link.
@@ -97,14 +98,18 @@ public struct KeylessAccess: Sendable {
 
 extension HTTPProblem {
     /// The response to a request that a hub without keys does not answer.
-    init(_ rejection: KeylessAccess.Rejection) {
+    init(_ rejection: KeylessAccess.Rejection, of head: HTTPRequest) {
         switch rejection {
         case .host:
             self.init(
                 .misdirectedRequest, "misdirected_request",
                 "The Host header is not a loopback host. Without keys, and for operations on a loopback address, the hub answers "
                     + "only localhost, 127.0.0.1 and [::1]. Use one of these, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.")
-        case .origin: self.init(AccessError.originForbiddenWithoutKeys)
+            self.rejection = RejectionReason(reason: "Host is not a loopback host", claim: "Host", seen: head.authority)
+        case .origin:
+            self.init(AccessError.originForbiddenWithoutKeys)
+            self.rejection?.seen =
+                head.headerFields[.origin] ?? head.headerFields[.secFetchSite].map { "none, from a \($0) page" }
         }
     }
 }

@@ -19,20 +19,31 @@ struct TokenHeader {
     /// - Throws: ``AccessError`` `token_invalid` for a header that the hub does not accept.
     init(_ bytes: [UInt8]) throws(AccessError) {
         guard let object = TokenObject(bytes) else {
-            throw .tokenInvalid("the token header is not a JSON object, or a member name occurs twice")
+            throw .tokenInvalid(
+                "the token header is not a JSON object, or a member name occurs twice", remedy: "Issue tokens with a JWT library."
+            )
         }
         // `crit` lists extensions that a verifier must understand (RFC 7515, 4.1.11). The hub understands none.
-        guard !object.has("crit") else { throw .tokenInvalid("the token header has crit") }
+        guard !object.has("crit") else {
+            throw .tokenInvalid("the token header has crit", claim: "crit", remedy: "Issue tokens without crit in their header.")
+        }
         guard let name = object.string("alg"), let algorithm = TokenAlgorithm(rawValue: name) else {
-            throw .tokenInvalid("alg in the token header is not one of HS256, RS256, ES256, EdDSA")
+            throw .tokenInvalid(
+                "alg in the token header is not one of HS256, RS256, ES256, EdDSA", claim: "alg",
+                seen: object.string("alg") ?? "none", remedy: "Sign tokens with HS256, RS256, ES256 or EdDSA.")
         }
         if object.has("typ") {
             guard let type = object.string("typ"), Self.accepts(type: type) else {
-                throw .tokenInvalid("typ in the token header is not a JWT type")
+                throw .tokenInvalid(
+                    "typ in the token header is not a JWT type", claim: "typ", seen: object.string("typ"),
+                    remedy: "Send an access token, whose typ is JWT or at+jwt, and no token for another purpose.")
             }
         }
         if object.has("kid") {
-            guard let keyID = object.string("kid") else { throw .tokenInvalid("kid in the token header is not a string") }
+            guard let keyID = object.string("kid") else {
+                throw .tokenInvalid(
+                    "kid in the token header is not a string", claim: "kid", remedy: "Issue tokens whose kid is a string.")
+            }
             self.keyID = keyID
         } else {
             self.keyID = nil

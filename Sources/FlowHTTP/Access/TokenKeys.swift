@@ -42,7 +42,11 @@ struct TokenKeys: Sendable {
         let signature = try self.signature(for: header)
         // An unreadable signature (wrong length) throws; the result is the same as for a wrong one.
         guard (try? signature.verify(parts.signature, signs: parts.signedBytes)) == true else {
-            throw .tokenInvalid("the token's signature is wrong")
+            throw .tokenInvalid(
+                "the token's signature is wrong", seen: header.keyID.map { "kid \($0)" },
+                remedy:
+                    "Sign with the hub's key: the secret in FLOWHUB_JWT_KEY, or the private key of one in FLOWHUB_JWKS. The token "
+                    + "may be from another environment.")
         }
     }
 
@@ -51,14 +55,26 @@ struct TokenKeys: Sendable {
     private func signature(for header: TokenHeader) throws(AccessError) -> Signature {
         guard let keyID = header.keyID else {
             guard let candidates = self.all[header.algorithm], let only = candidates.first else {
-                throw .tokenInvalid("the hub has no key for the token's alg")
+                throw .tokenInvalid(
+                    "the hub has no key for the token's alg", claim: "alg", seen: header.algorithm.rawValue,
+                    remedy: "Add a key for it to FLOWHUB_JWKS (for HS256: set FLOWHUB_JWT_KEY), or sign with another algorithm.")
             }
-            guard candidates.count == 1 else { throw .tokenInvalid("the token has no kid, and several keys match its alg") }
+            guard candidates.count == 1 else {
+                throw .tokenInvalid(
+                    "the token has no kid, and several keys match its alg", claim: "kid", seen: "none",
+                    remedy: "Issue tokens with the kid of their key.")
+            }
             return only
         }
-        guard self.keyIDs.contains(keyID) else { throw .tokenInvalid("no key has the token's kid") }
+        guard self.keyIDs.contains(keyID) else {
+            throw .tokenInvalid(
+                "no key has the token's kid", claim: "kid", seen: keyID,
+                remedy: "Add the key with this kid to the file of FLOWHUB_JWKS, or sign with one that it has.")
+        }
         guard let signature = self.named[Name(keyID: keyID, algorithm: header.algorithm)] else {
-            throw .tokenInvalid("the token's alg does not match the key with its kid")
+            throw .tokenInvalid(
+                "the token's alg does not match the key with its kid", claim: "alg", seen: header.algorithm.rawValue,
+                remedy: "Sign with the algorithm of the key that has this kid.")
         }
         return signature
     }

@@ -63,22 +63,9 @@ public enum TokenSource: Sendable, Hashable {
         return nil
     }
 
-    /// Decodes percent escapes (RFC 3986, 2.1). A `%` without two hex digits is kept. No valid token contains one, so the
-    /// verifier rejects it.
+    /// Decodes percent escapes. What cannot be decoded is kept: no valid token contains a `%`, so the verifier rejects it.
     private static func decoded(_ part: Substring.UTF8View) -> String {
-        guard part.contains(UInt8(ascii: "%")) else { return String(decoding: part, as: UTF8.self) }
-        var result: [UInt8] = []
-        var rest = part
-        while let byte = rest.popFirst() {
-            let digits = rest.prefix(2).compactMap { Character(UnicodeScalar($0)).hexDigitValue }
-            if byte == UInt8(ascii: "%"), digits.count == 2 {
-                result.append(UInt8(digits[0] * 16 + digits[1]))
-                rest = rest.dropFirst(2)
-            } else {
-                result.append(byte)
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
+        PercentDecoding.text(Substring(part), plusIsSpace: false) ?? String(Substring(part))
     }
 
     /// The text without spaces and tabs at both ends.

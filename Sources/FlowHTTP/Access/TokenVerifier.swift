@@ -66,10 +66,7 @@ public final class TokenVerifier: Sendable {
     public func verify(_ token: String, now: Int64) async throws(AccessError) -> Principal {
         if let principal = self.cached(token, now: now) { return principal }
         let (keys, generation) = self.state.withLock { ($0.keys, $0.generation) }
-        let parts = try TokenParts(token, maximumBytes: self.configuration.maximumTokenBytes)
-        let header = try TokenHeader(parts.header)
-        try keys.check(parts, header: header)
-        let principal = try self.rules.principal(of: parts.payload, now: now)
+        let principal = try self.principal(of: token, keys, now: now)
         self.state.withLock { state in
             if state.generation == generation { state.cache.insert(principal, for: token) }
         }
@@ -90,6 +87,19 @@ public final class TokenVerifier: Sendable {
             state.generation += 1
         }
         return keys.keySetCount
+    }
+
+    /// What the hub makes of a token now, and what the token says. Neither reads nor changes the cache.
+    /// - Parameter now: Unix time in seconds.
+    public func report(on token: String, now: Int64) -> TokenReport {
+        TokenReport(token) { () throws(AccessError) in try self.principal(of: token, self.state.withLock { $0.keys }, now: now) }
+    }
+
+    private func principal(of token: String, _ keys: TokenKeys, now: Int64) throws(AccessError) -> Principal {
+        let parts = try TokenParts(token, maximumBytes: self.configuration.maximumTokenBytes)
+        let header = try TokenHeader(parts.header)
+        try keys.check(parts, header: header)
+        return try self.rules.principal(of: parts.payload, now: now)
     }
 
     /// The number of cached tokens.

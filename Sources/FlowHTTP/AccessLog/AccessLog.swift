@@ -32,7 +32,7 @@ struct AccessLog: Sendable {
     func record(of head: HTTPRequest?, id: String, remote: @autoclosure () -> String) -> RequestRecord? {
         let method = head?.method
         guard self.scope == .all || method.map({ ![.get, .head, .options].contains($0) }) == true else { return nil }
-        let target = RequestTarget(path: (head?.path ?? "").targetPath)
+        let target = RequestTarget(path: RequestPath(head?.path ?? "").path)
         return RequestRecord(id: id, method: method, target: target, remote: remote())
     }
 

@@ -38,15 +38,16 @@ extension ConnectionHandler {
             self.rejectAndClose(.headersTooLarge(self.loop.configuration))
             return
         }
-        let path = target.targetPath
+        let requestPath = RequestPath(target)
+        let path = requestPath.path
         let access = (self.isOperations ? self.loop.operations : self.loop.application).access
         if let rejection = access.pages?.rejection(of: request, path: path) {
-            self.rejectAndClose(HTTPProblem(rejection))
+            self.rejectAndClose(HTTPProblem(rejection, of: request))
             return
         }
         if !self.isOperations, StreamRequest.isStream(method: request.method, path: path) {
             IdleConnectionList.remove(self)
-            self.openStream(head, path: path)
+            self.openStream(head, target: requestPath)
             return
         }
         if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {
@@ -54,15 +55,14 @@ extension ConnectionHandler {
             self.rejectAndClose(.connectionsFull(self.loop.configuration))
             return
         }
-        self.authorize(head, path: path)
+        self.authorize(head, target: requestPath)
     }
 
     /// Decides about the access of an ordinary request from its head.
-    private func authorize(_ head: RequestHead, path: Substring) {
+    private func authorize(_ head: RequestHead, target: RequestPath) {
         let access = self.loop.application.access
-        let isSecure = access.proxies.stateHTTPS(peer: self.peer, fields: head.request.headerFields)
-        switch access.decide(head.request, path: path, isSecure: isSecure) {
-        case .decided(let decision): self.proceed(with: head, path: path, decision)
+        switch access.decide(head.request, target: target, isSecure: self.isSecure(head.request)) {
+        case .decided(let decision): self.proceed(with: head, path: target.path, decision)
         case .unverified(let token):
             IdleConnectionList.remove(self)
             self.machine.verifying()
@@ -78,7 +78,7 @@ extension ConnectionHandler {
     /// Continues with a request whose token was verified, and with the parts that arrived meanwhile.
     private func verified(_ head: RequestHead, _ decision: RequestAccess) {
         guard self.machine.verified() else { return }
-        self.proceed(with: head, path: (head.request.path ?? "").targetPath, decision)
+        self.proceed(with: head, path: RequestPath(head.request.path ?? "").path, decision)
         self.processPipelined()
     }
 
@@ -157,9 +157,7 @@ extension ConnectionHandler {
     /// response otherwise.
     func withCORS(_ head: HTTPResponse) -> HTTPResponse {
         var head = head
-        for (name, value) in self.loop.application.access.cors.headers(for: self.origin) {
-            if let field = HTTPField.Name(name) { head.headerFields[field] = value }
-        }
+        for field in self.loop.application.access.cors.headers(for: self.origin) { head.headerFields[field.name] = field.value }
         return head
     }
 }

@@ -10,13 +10,22 @@ extension ConnectionHandler {
         self.isHead = head?.method == .head
         let sent = self.isFromTrustedProxy ? head.flatMap { RequestID.sent(in: $0.headerFields) } : nil
         self.requestID = sent ?? RequestID.make()
+        if let head {
+            self.loop.application.rejections.logOrigin(of: head, id: self.requestID, remote: self.clientAddress(of: head))
+        }
         guard let log = self.loop.accessLog else { return }
         self.record = log.record(of: head, id: self.requestID, remote: head.map { self.clientAddress(of: $0) } ?? self.peer)
     }
 
-    /// Logs that a request was answered with a problem before it reached a route.
+    /// Whether the client is known to use https: a trusted proxy states it in a header field or in the PROXY protocol.
+    func isSecure(_ head: HTTPRequest) -> Bool {
+        self.usesTLSAtProxy || (self.isBehindTrustedProxy && TrustedProxies.stateHTTPS(head.headerFields))
+    }
+
+    /// Logs that a request was answered with a problem before it reached a route, and why.
     /// - Parameter bytes: the size of the response's body.
     func logAnswer(_ problem: HTTPProblem, bytes: Int) {
+        self.loop.application.rejections.log(problem, id: self.requestID, remote: self.peer)
         self.record?.set(\.code, problem.code)
         self.logAnswer(problem.status, bytes: bytes)
     }

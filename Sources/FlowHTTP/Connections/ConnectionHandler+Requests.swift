@@ -119,13 +119,14 @@ extension ConnectionHandler {
         let (account, bodyBytes) = (self.account, self.heldBodyBytes)
         self.heldBodyBytes = 0
         let remote = self.clientAddress(of: head)
+        let isSecure = self.isSecure(head)
         let (id, record) = (self.requestID, self.record)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
         // One task per request. The connection's machine lets the next request start only after this response.
         Task(executorPreference: self.loop.executor) {
             let (response, route) = await application.respond(
-                to: request, access: access, channel: channel, remote: remote, id: id, record: record)
+                to: request, access: access, channel: channel, remote: remote, isSecure: isSecure, id: id, record: record)
             bodies.release(bodyBytes, of: account)
             let (status, isComplete) = await boundSelf.value.answer(response, to: ordinary, id: id, record: record)
             let loop = boundSelf.value.loop

@@ -128,7 +128,7 @@ extension ConnectionHandler {
 
     /// Waits for the next request.
     func becomeIdle() {
-        self.responsePace = ResponsePace()
+        self.responsePace = ResponsePace(unread: self.queuedBytes)
         self.reader = nil
         self.requestID = ""
         self.record = nil

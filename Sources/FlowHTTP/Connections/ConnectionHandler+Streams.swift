@@ -8,7 +8,7 @@ extension ConnectionHandler {
 
     /// Parses and authenticates a request for an event stream whose target names its flows. Answers a malformed request with a
     /// problem, with or without a token. While the hub drains, closes the connection without a response.
-    func openStream(_ head: RequestHead, path: Substring) {
+    func openStream(_ head: RequestHead, target: RequestPath) {
         let admission = self.loop.admission
         if admission.declinesWhileDraining() {
             self.declineWhileDraining()
@@ -17,13 +17,12 @@ extension ConnectionHandler {
         self.machine.admitting()
         let request: StreamRequest
         do throws(StreamRequest.Malformed) {
-            request = try admission.parse(head.request, path: path, remote: self.clientAddress(of: head.request))
+            request = try admission.parse(head.request, target: target, remote: self.clientAddress(of: head.request))
         } catch {
             self.answerInsteadOfStream(HTTPProblem(error))
             return
         }
-        let isSecure = admission.access.proxies.stateHTTPS(peer: self.peer, fields: head.request.headerFields)
-        switch admission.authenticate(head.request, path: path, isSecure: isSecure) {
+        switch admission.authenticate(head.request, target: target, isSecure: self.isSecure(head.request)) {
         case .decided(let access): self.admit(request, access)
         case .unverified(let token):
             let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
@@ -41,9 +40,10 @@ extension ConnectionHandler {
     func admit(_ request: StreamRequest, _ access: RequestAccess) {
         guard self.machine.phase == .admitting else { return }
         let admission = self.loop.admission
-        switch admission.admit(request, access, record: self.record) {
+        switch admission.admit(request, access, isHead: self.isHead, record: self.record) {
         case .drain: self.declineWhileDraining()
         case .problem(let problem): self.answerInsteadOfStream(problem)
+        case .head(let principal): self.answerHead(request, principal)
         case .full(let block):
             let transport = self.streamTransport()
             transport.startResponse()
@@ -92,6 +92,30 @@ extension ConnectionHandler {
         self.write(head)
         if let body { self.write(body) }
         self.finishResponse()
+    }
+
+    /// Answers HEAD with the head of the response that GET would have, without a stream: 204 if every flow is terminal and the
+    /// client's cursor is at the last event of each, else 200.
+    private func answerHead(_ request: StreamRequest, _ principal: Principal) {
+        let services = self.loop.shard.services
+        let ended = StreamHead(request, account: principal.account, epoch: services.manager.epoch)
+        guard let ended else {
+            self.respondToHead(hasEnded: false)
+            return
+        }
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+        services.perform {
+            let hasEnded = await ended.isConfirmed(by: services.manager)
+            boundSelf.eventLoop.execute { boundSelf.value.respondToHead(hasEnded: hasEnded) }
+        }
+    }
+
+    private func respondToHead(hasEnded: Bool) {
+        guard self.machine.phase == .admitting else { return }
+        var response = HTTPResponse(status: hasEnded ? .noContent : .ok)
+        if !hasEnded { response.headerFields = HTTP1StreamTransport.fields }
+        self.logAnswer(response.status)
+        self.answerInsteadOfStream(response, body: nil)
     }
 
     // MARK: For the transport

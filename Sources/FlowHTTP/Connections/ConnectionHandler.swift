@@ -38,6 +38,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     let isOperations: Bool
     /// Whether the other end is a trusted proxy whose header fields are believed.
     let isFromTrustedProxy: Bool
+    /// Whether the other end is a trusted proxy, also one that uses the PROXY protocol.
+    let isBehindTrustedProxy: Bool
+    /// Whether the header of the PROXY protocol states that the client used TLS.
+    var usesTLSAtProxy = false
     /// Whether the connection was accepted above the limit of connections, for health checks and metrics only.
     let isReserve: Bool
 
@@ -95,10 +99,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ///   - peer: the IP address of the other end.
     ///   - isOperations: whether the operations listener accepted the connection.
     ///   - isFromTrustedProxy: whether the other end is a trusted proxy whose header fields are believed.
+    ///   - isBehindTrustedProxy: whether the other end is a trusted proxy, also one that uses the PROXY protocol.
     ///   - isReserve: whether only health checks and metrics are answered.
     init(
         loop: EventLoopContext, headLimiter: RequestHeadLimiter, decoder: RequestDecoder.Handler, peer: String,
-        isOperations: Bool, isFromTrustedProxy: Bool, isReserve: Bool
+        isOperations: Bool, isFromTrustedProxy: Bool, isBehindTrustedProxy: Bool, isReserve: Bool
     ) {
         self.loop = loop
         self.headLimiter = headLimiter
@@ -106,6 +111,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.peer = peer
         self.isOperations = isOperations
         self.isFromTrustedProxy = isFromTrustedProxy
+        self.isBehindTrustedProxy = isBehindTrustedProxy
         self.isReserve = isReserve
         self.machine = RequestMachine(at: .now(), loop.configuration)
     }

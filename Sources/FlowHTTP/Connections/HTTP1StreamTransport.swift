@@ -11,12 +11,12 @@ final class HTTP1StreamTransport: StreamOutput {
     private let connection: ConnectionHandler
     private let isChunked: Bool
     /// Further header fields of the response: those of CORS, if it applies.
-    private let fields: [(name: String, value: String)]
+    private let fields: [HTTPField]
 
     /// - Parameters:
     ///   - connection: the connection, whose machine is *admitting*.
     ///   - fields: further header fields of the response.
-    init(_ connection: ConnectionHandler, fields: [(name: String, value: String)]) {
+    init(_ connection: ConnectionHandler, fields: [HTTPField]) {
         self.connection = connection
         self.isChunked = connection.machine.carriesChunks
         self.fields = fields
@@ -35,7 +35,7 @@ final class HTTP1StreamTransport: StreamOutput {
         head.writeString(self.connection.loop.httpDate)
         head.writeStaticString("\r\nX-Request-ID: ")
         head.writeString(self.connection.requestID)
-        for (name, value) in self.fields { head.writeString("\r\n\(name): \(value)") }
+        for field in self.fields { head.writeString("\r\n\(field.name.rawName): \(field.value)") }
         head.writeStaticString("\r\n\r\n")
         self.connection.context?.write(NIOAny(head), promise: nil)
     }
@@ -71,6 +71,13 @@ final class HTTP1StreamTransport: StreamOutput {
 
     /// Does nothing: the stream tells it by its other calls. The access log has an output of its own.
     func ended(_ ending: StreamEnding) {}
+
+    /// The header fields of every stream that the response to HEAD has, too.
+    static var fields: HTTPFields {
+        var fields: HTTPFields = [.contentType: "text/event-stream", .cacheControl: "no-store, no-transform"]
+        if let buffering = HTTPField.Name("X-Accel-Buffering") { fields[buffering] = "no" }
+        return fields
+    }
 
     private static let lastChunk = ByteBuffer(staticString: "0\r\n\r\n")
 }

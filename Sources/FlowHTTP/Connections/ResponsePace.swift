@@ -3,7 +3,10 @@ struct ResponsePace {
     /// Checks in the current period. There is one check a second.
     private var secondsWaiting = 0
     /// Bytes that were passed to the connection in the current period, and those that were unread at its start.
-    private var bytes = 0
+    private var bytes: Int
+
+    /// - Parameter unread: bytes of earlier responses that the connection has not passed to the socket.
+    init(unread: Int = 0) { self.bytes = unread }
 
     /// Counts bytes that are passed to the connection.
     mutating func sent(_ bytes: Int) { self.bytes += bytes }

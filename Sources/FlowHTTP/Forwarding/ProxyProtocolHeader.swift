@@ -8,8 +8,8 @@ enum ProxyProtocolHeader {
         /// The beginning of a header.
         case incomplete
         /// A header. `client`: the client's address; `nil` if the proxy states none: the connection is its own, such as a health
-        /// check, or not one of TCP over IP.
-        case header(client: IPAddress?)
+        /// check, or not one of TCP over IP. `isSecure`: whether the proxy states that the client used TLS.
+        case header(client: IPAddress?, isSecure: Bool)
         /// No header of version 2, or an invalid one.
         case invalid
     }
@@ -34,17 +34,32 @@ enum ProxyProtocolHeader {
         let addresses = view.dropFirst(Self.fixedBytes).prefix(length)
         buffer.moveReaderIndex(forwardBy: Self.fixedBytes + length)
         let isLocal = versionAndCommand & 0xf == 0
-        if isLocal { return .header(client: nil) }
+        if isLocal { return .header(client: nil, isSecure: false) }
         switch family {
         case 0x11:
             guard length >= 12 else { return .invalid }
-            return .header(client: IPAddress(bytes: addresses.prefix(4)))
+            return .header(client: IPAddress(bytes: addresses.prefix(4)), isSecure: Self.stateTLS(addresses.dropFirst(12)))
         case 0x21:
             guard length >= 36 else { return .invalid }
-            return .header(client: IPAddress(bytes: addresses.prefix(16)))
+            return .header(client: IPAddress(bytes: addresses.prefix(16)), isSecure: Self.stateTLS(addresses.dropFirst(36)))
         default:
-            return .header(client: nil)
+            return .header(client: nil, isSecure: false)
         }
+    }
+
+    /// Whether the values after the addresses have one of the type `PP2_TYPE_SSL` (2.2.5) that says that the client used TLS
+    /// (`send-proxy-v2-ssl` of HAProxy).
+    private static func stateTLS(_ values: ByteBufferView) -> Bool {
+        var rest = values
+        while rest.count >= 3 {
+            let start = rest.startIndex
+            let length = Int(rest[start + 1]) << 8 | Int(rest[start + 2])
+            guard rest.count >= 3 + length else { return false }
+            // Its first byte has flags; 1 is PP2_CLIENT_SSL.
+            if rest[start] == 0x20, length >= 1, rest[start + 3] & 1 == 1 { return true }
+            rest = rest.dropFirst(3 + length)
+        }
+        return false
     }
 }
 
@@ -59,13 +74,13 @@ final class ProxyProtocolReader: ChannelInboundHandler, RemovableChannelHandler 
 
     private var received = ByteBuffer()
     private var state = State.reading
-    private let onHeader: (IPAddress?) -> Void
+    private let onHeader: (_ client: IPAddress?, _ isSecure: Bool) -> Void
     private let onInvalid: () -> Void
 
     /// - Parameters:
-    ///   - onHeader: called with the client's address, before any byte of the client is passed on.
+    ///   - onHeader: called with the client's address and whether it uses TLS, before any byte of the client is passed on.
     ///   - onInvalid: called before the connection is closed because it does not begin with a valid header.
-    init(onHeader: @escaping (IPAddress?) -> Void, onInvalid: @escaping () -> Void) {
+    init(onHeader: @escaping (_ client: IPAddress?, _ isSecure: Bool) -> Void, onInvalid: @escaping () -> Void) {
         self.onHeader = onHeader
         self.onInvalid = onInvalid
     }
@@ -87,9 +102,9 @@ final class ProxyProtocolReader: ChannelInboundHandler, RemovableChannelHandler 
             self.state = .rejected
             self.onInvalid()
             context.close(promise: nil)
-        case .header(let client):
+        case .header(let client, let isSecure):
             self.state = .done
-            self.onHeader(client)
+            self.onHeader(client, isSecure)
             let rest = self.received
             self.received = ByteBuffer()
             if rest.readableBytes > 0 { context.fireChannelRead(self.wrapInboundOut(rest)) }

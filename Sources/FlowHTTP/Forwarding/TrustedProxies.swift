@@ -69,11 +69,10 @@ public struct TrustedProxies: Sendable {
         return client
     }
 
-    /// Whether a trusted proxy states that the client used https (`X-Forwarded-Proto`, or the parameter `proto` of `Forwarded`). A
-    /// client that writes the field itself only makes the hub stricter with its request.
-    /// - Parameter peer: the address of the connection.
-    func stateHTTPS(peer: String, fields: HTTPFields) -> Bool {
-        guard self.trusts(peer) else { return false }
+    /// Whether header fields that a trusted proxy passed on state that the client used https (`X-Forwarded-Proto`, or the parameter
+    /// `proto` of `Forwarded`). They count with the PROXY protocol too, although a proxy that uses it may pass a client's fields on:
+    /// a client that writes the field itself only makes the hub stricter with its request.
+    static func stateHTTPS(_ fields: HTTPFields) -> Bool {
         if let name = HTTPField.Name("x-forwarded-proto"),
             Self.entries(of: fields[values: name]).contains(where: { Self.trimmed($0).lowercased() == "https" })
         {

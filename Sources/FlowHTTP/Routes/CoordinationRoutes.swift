@@ -231,12 +231,18 @@ struct CoordinationRoutes: Sendable {
     }
 
     /// The `lock_id` in the query, else in the body. It proves that the caller holds the lock.
-    /// - Throws: ``HTTPProblem`` if neither has a `lock_id`.
+    /// - Throws: ``HTTPProblem`` if neither has a `lock_id`, or if no hub has made it.
     private func lockID(_ request: Request) async throws -> String {
         let id = QueryParameters(request.querySubstring).first("lock_id")
         let inBody = try await self.body(request).member("lock_id")?.stringValue
         guard let id = id ?? inBody else {
             throw HTTPProblem(.badRequest, "lock_id_missing", "lock_id is required: ?lock_id=… or {\"lock_id\": …}")
+        }
+        // A hub's are 32 hexadecimal digits. Any other id of this form is answered as that of another client.
+        guard Identifier.isValid(id.utf8, maximumLength: 128) else {
+            throw HTTPProblem(
+                .badRequest, "bad_lock_id",
+                "lock_id must be the one that the lock was acquired with: 1 to 128 of A-Z a-z 0-9 _ . : -")
         }
         return id
     }
@@ -267,8 +273,9 @@ extension HTTPProblem {
             self.init(
                 .conflict, "lock_not_yours", "Another client holds the lock: it has another lock_id than the request.")
         case .unavailable(let reason):
-            self.init(.serviceUnavailable, "locks_unavailable", "The lock service is unavailable (\(reason)). Retry later.")
+            self.init(.serviceUnavailable, "locks_unavailable", "The lock service is unavailable. Retry later.")
             self.headers[.retryAfter] = "1"
+            self.cause = reason
         case .tooManyOfAccount(let limit):
             self.init(
                 .tooManyRequests, "too_many_account_locks",

@@ -38,7 +38,15 @@ struct FlowRoutes: Sendable {
     @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
-        let status = parameters.first("status").map { FlowStatus(stored: $0) }
+        // An empty one is that of a form in which nothing was chosen.
+        let status = try parameters.first("status").flatMap { $0.isEmpty ? nil : $0 }.map { text in
+            guard let status = FlowStatus(text) else {
+                throw HTTPProblem(
+                    .badRequest, "bad_parameter",
+                    "The parameter status must have 1 to \(FlowStatus.maximumLength) bytes and no control characters.")
+            }
+            return status
+        }
         let after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
         if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
         let (flows, next) = try await FlowLister(manager: self.manager, principal: context.principal, status: status)

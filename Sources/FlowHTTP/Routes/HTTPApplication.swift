@@ -8,11 +8,18 @@ import NIOCore
 /// answers CORS preflights and adds the CORS header fields.
 struct HTTPApplication: Sendable {
     let access: AccessControl
+    /// Logs why requests are rejected, also those that the connection rejects.
+    let rejections: RejectionLog
+    private let routes: RouteTable
     private let responder: RouterResponder<HubContext>
+    private let failures = LogLimiter()
     private let logger: Logger
 
-    init(access: AccessControl, router: Router<HubContext>, logger: Logger) {
+    /// - Parameter streams: the requests for event streams that the connection answers; none on the operations listener.
+    init(access: AccessControl, router: Router<HubContext>, streams: [RouteTable.Route], logger: Logger) {
         self.access = access
+        self.rejections = RejectionLog(logger: logger, cors: access.cors)
+        self.routes = RouteTable(router, and: streams)
         self.responder = router.buildResponder()
         self.logger = logger
     }
@@ -20,50 +27,64 @@ struct HTTPApplication: Sendable {
     /// Answers a request.
     /// - Parameters:
     ///   - access: what the request's head has decided about its access.
+    ///   - isSecure: whether the client is known to use https.
     ///   - id: the request's id.
     ///   - record: the access log's record of the request; `nil` if the request is not logged.
     /// - Returns: the response, and the route pattern that produced it, as a label for the metrics.
     func respond(
-        to request: Request, access: RequestAccess, channel: any Channel, remote: String, id: String, record: RequestRecord?
+        to request: Request, access: RequestAccess, channel: any Channel, remote: String, isSecure: Bool, id: String,
+        record: RequestRecord?
     ) async -> (Response, route: String) {
         if request.method == .options, request.headers[.accessControlRequestMethod] != nil {
             return (self.preflight(request), "preflight")
         }
         let context = HubContext(
-            source: HubContext.Source(channel: channel, logger: self.logger, remote: remote, access: access, record: record))
+            source: HubContext.Source(
+                channel: channel, logger: self.logger, remote: remote, isSecure: isSecure, access: access, record: record))
         var response: Response
         do {
             response = try await self.responder.respond(to: request, context: context)
-            // For an unknown route the router returns a 404 without a body.
-            if response.status == .notFound, response.headers[.contentType] == nil { throw HTTPError(.notFound) }
+            // The router returns a 404 without a body if it has no route with this path and method.
+            if response.status == .notFound, response.headers[.contentType] == nil { response = try self.unrouted(request) }
         } catch {
             var problem = self.problem(for: error, request: id, path: request.uri.path)
             problem.requestID = id
             record?.set(\.code, problem.code)
+            self.rejections.log(problem, id: id, remote: remote)
             response = problem.response
         }
         if response.headers[.idempotencyReplayed] != nil { record?.set(\.isReplayed, true) }
-        for (name, value) in self.access.cors.headers(for: request.headers[.origin]) {
-            if let field = HTTPField.Name(name), response.headers[field] == nil { response.headers[field] = value }
+        for field in self.access.cors.headers(for: request.headers[.origin]) where response.headers[field.name] == nil {
+            response.headers[field.name] = field.value
         }
         return (response, context.endpointPath ?? "none")
+    }
+
+    /// The response to a request for which the router has no route: to OPTIONS, the methods of the path.
+    /// - Throws: ``HTTPProblem``: 405 if the path has other methods, else 404.
+    private func unrouted(_ request: Request) throws -> Response {
+        guard let allow = self.routes.allow(request.uri.path) else { throw HTTPError(.notFound) }
+        if request.method == .options { return Response(status: .noContent, headers: [.allow: allow]) }
+        var problem = HTTPProblem(
+            .methodNotAllowed, "method_not_allowed",
+            "The route has the methods \(allow), not \(request.method.rawValue.prefix(32)).")
+        problem.headers[.allow] = allow
+        throw problem
     }
 
     /// The response to a preflight, which a browser sends before a cross-origin request that an HTML form could not make
     /// (Fetch, 3.2.2).
     private func preflight(_ request: Request) -> Response {
-        var response = Response(status: .noContent)
-        for (name, value) in self.access.cors.preflightHeaders(for: request.headers[.origin]) {
-            if let field = HTTPField.Name(name) { response.headers[field] = value }
-        }
-        return response
+        Response(status: .noContent, headers: self.access.cors.preflightHeaders(for: request.headers[.origin]))
     }
 
-    /// The problem for an error of a route or the router. Logs an error that no route expects.
+    /// The problem for an error of a route or the router. Logs an error that no route expects, and the cause of a failure.
     private func problem(for error: any Error, request id: String, path: String) -> HTTPProblem {
         switch error {
-        case let problem as HTTPProblem: return problem
-        case let error as StoreError: return HTTPProblem(error)
+        case let problem as HTTPProblem:
+            if let cause = problem.cause { self.log(cause, of: problem, request: id) }
+            return problem
+        case let error as StoreError: return self.problem(for: HTTPProblem(error), request: id, path: path)
         case let error as AccessError: return HTTPProblem(error)
         case let error as any HTTPResponseError: return Self.problem(for: error)
         default:
@@ -72,12 +93,20 @@ struct HTTPApplication: Sendable {
         }
     }
 
+    /// Logs what a store or a service said about its failure, which the client is not told. While it fails, every request may.
+    private func log(_ cause: String, of problem: HTTPProblem, request id: String) {
+        guard let count = self.failures.add() else { return }
+        self.logger.warning(
+            "Requests failed because of a store or a service",
+            metadata: ["error": "\(cause)", "code": "\(problem.code)", "request": "\(id)", "count": .stringConvertible(count)])
+    }
+
     /// The problem for an error of Hummingbird, such as an unknown route.
     private static func problem(for error: any HTTPResponseError) -> HTTPProblem {
         switch error.status {
         case .notFound:
             HTTPProblem(
-                .notFound, "not_found", "No route for this method and path; see docs/PROTOCOL.md.")
+                .notFound, "not_found", "No route has this path; see docs/PROTOCOL.md.")
         case .contentTooLarge:
             HTTPProblem(.contentTooLarge, "body_too_large", "The request body is too large.")
         default:
@@ -92,6 +121,7 @@ struct HubContext: RequestContext {
         let channel: any Channel
         let logger: Logger
         let remote: String
+        let isSecure: Bool
         let access: RequestAccess
         let record: RequestRecord?
     }
@@ -101,6 +131,8 @@ struct HubContext: RequestContext {
     var principal = Principal.open
     /// The client's IP address.
     let remote: String
+    /// Whether the client is known to use https.
+    let isSecure: Bool
     /// What the request's head has decided about its access.
     let access: RequestAccess
     /// The access log's record of the request; `nil` if the request is not logged.
@@ -109,6 +141,7 @@ struct HubContext: RequestContext {
     init(source: Source) {
         self.coreContext = .init(source: source)
         self.remote = source.remote
+        self.isSecure = source.isSecure
         self.access = source.access
         self.record = source.record
     }
@@ -145,18 +178,16 @@ struct AccessControl: Sendable {
 
     /// Decides about the access of an ordinary request from its head. Does not suspend, so event loops may call it.
     /// - Parameters:
-    ///   - path: the target up to the `?`.
+    ///   - target: the path and the query of the request.
     ///   - isSecure: whether the client is known to use https.
-    func decide(_ head: HTTPRequest, path: Substring, isSecure: Bool) -> HeadDecision {
-        // The router skips empty segments, so `//v1/flows` is a route of `/v1` too.
+    func decide(_ head: HTTPRequest, target: RequestPath, isSecure: Bool) -> HeadDecision {
         let isPreflight = head.method == .options && head.headerFields[.accessControlRequestMethod] != nil
-        let segment = path.utf8.drop { $0 == UInt8(ascii: "/") }.prefix { $0 != UInt8(ascii: "/") }
+        let segment = target.path.utf8.dropFirst().prefix { $0 != UInt8(ascii: "/") }
         guard segment.elementsEqual("v1".utf8), !isPreflight else { return .decided(.notNeeded) }
         if self.verifier.isOpen { return .decided(.granted(.open)) }
-        if head.method == .delete, path == SessionRoutes.path { return .decided(.notNeeded) }
-        let query = (head.path ?? "")[path.endIndex...].dropFirst()
+        if head.method == .delete, target.path == SessionRoutes.path { return .decided(.notNeeded) }
         do throws(AccessError) {
-            let token = try self.token(of: head, query: query, isSecure: isSecure)
+            let token = try self.token(of: head, query: target.query, isSecure: isSecure)
             guard let principal = self.verifier.cached(token, now: self.now().seconds) else { return .unverified(token: token) }
             if self.isRevoked(principal) { throw .tokenRevoked }
             return .decided(.granted(principal))
@@ -193,7 +224,7 @@ struct AccessControl: Sendable {
         if found.source == .cookie, ![HTTPRequest.Method.get, .head, .options].contains(head.method) {
             let isAllowed = self.cors.isListedOrOwn(
                 origin: head.headerFields[.origin], host: head.authority, isSecure: isSecure)
-            guard isAllowed else { throw .originForbidden }
+            guard isAllowed else { throw .originForbidden(seen: head.headerFields[.origin]) }
         }
         return found.token
     }
@@ -219,6 +250,7 @@ struct AccessMiddleware: RouterMiddleware {
         // The connection and the router disagree about the path: such a request must not get in without a token.
         case .notNeeded: throw AccessError.tokenMissing
         }
+        if let name = QueryParameters.unreadable(in: request.querySubstring) { throw HTTPProblem.unreadableParameter(name) }
         return try await next(request, context)
     }
 }

@@ -14,6 +14,11 @@ struct HTTPProblem: Error {
     var members: [(name: String, value: JSONText)] = []
     /// The id of the request; `nil` before it is known.
     var requestID: String?
+    /// Why the request was rejected, for the log; `nil` if ``detail`` says it.
+    var rejection: RejectionReason?
+    /// What a store or a service said about its failure, for the log. It may name tables, hosts and codes of errors, which are
+    /// nobody's business but the operator's; clients find the line by the request's id.
+    var cause: String?
 
     /// - Parameters:
     ///   - code: stable identifier of the kind of error.
@@ -62,6 +67,7 @@ extension HTTPProblem {
     /// The response to a request that is not authenticated or not permitted.
     init(_ error: AccessError) {
         self.init(error.status == 403 ? .forbidden : .unauthorized, error.code, error.message)
+        self.rejection = RejectionReason(reason: error.reason, claim: error.claim, seen: error.seen)
         if let challenge = error.challenge { self.headers[.wwwAuthenticate] = challenge }
     }
 
@@ -70,17 +76,23 @@ extension HTTPProblem {
         self.init(.badRequest, error.code, error.detail)
     }
 
-    /// The response to a request that failed because of an error of the store; 503 with `Retry-After`.
+    /// The response to a request that failed because of an error of the store; 503 with `Retry-After`, except for a value that the
+    /// store cannot hold.
     init(_ error: StoreError) {
         switch error {
-        case .unavailable(let reason):
+        case .unavailable:
             self.init(
-                .serviceUnavailable, "store_unavailable",
-                "The store is unavailable (\(reason)). Nothing was changed. Retry later.")
-        case .overloaded(let reason):
+                .serviceUnavailable, "store_unavailable", "The store is unavailable. Nothing was changed. Retry later.")
+        case .overloaded:
             self.init(
-                .serviceUnavailable, "overloaded",
-                "The hub is overloaded (\(reason)). Retry shortly.")
+                .serviceUnavailable, "overloaded", "The hub is overloaded. Nothing was changed. Retry shortly.")
+        case .invalidValue:
+            self.init(
+                .badRequest, "bad_value",
+                "The store cannot hold a value of the request. Nothing was changed. Send text without NUL, and numbers of 64 bits."
+            )
+            self.cause = error.description
+            return
         case .outcomeUnknown:
             self.init(
                 .serviceUnavailable, "outcome_unknown",
@@ -91,6 +103,7 @@ extension HTTPProblem {
                 .serviceUnavailable, "epoch_changed", "The store was restored or failed over. Nothing was changed. Retry.")
         }
         self.headers[.retryAfter] = "1"
+        self.cause = error.description
     }
 
     /// The response to a request whose body is not acceptable JSON.
@@ -103,7 +116,16 @@ extension HTTPProblem {
 
     /// The response to a request that would create a flow whose id belongs to another account.
     static var otherAccount: HTTPProblem {
-        HTTPProblem(.forbidden, "forbidden", "This flow id belongs to another account. Use another id.")
+        var problem = HTTPProblem(.forbidden, "forbidden", "This flow id belongs to another account. Use another id.")
+        problem.rejection = RejectionReason(reason: "the flow belongs to another account", claim: "client_account_id")
+        return problem
+    }
+
+    /// The response to a request with a query parameter that no store can hold.
+    static func unreadableParameter(_ name: String) -> HTTPProblem {
+        HTTPProblem(
+            .badRequest, "bad_parameter",
+            "The parameter \(name) has control characters, or is not UTF-8. Send text in UTF-8, percent-encoded, without them.")
     }
 
     /// The response to a request that would increase what the account stores above a limit.

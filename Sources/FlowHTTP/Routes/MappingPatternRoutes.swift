@@ -129,8 +129,9 @@ extension HTTPProblem {
                     + "FLOWHUB_MAX_KEPT_PATTERN_BYTES). Nothing was changed. Retry later.")
             self.headers[.retryAfter] = "60"
         case .unavailable(let reason):
-            self.init(.serviceUnavailable, "patterns_unavailable", "Mapping patterns are unavailable (\(reason)). Retry later.")
+            self.init(.serviceUnavailable, "patterns_unavailable", "Mapping patterns are unavailable. Retry later.")
             self.headers[.retryAfter] = "1"
+            self.cause = reason
         }
     }
 }

@@ -12,9 +12,9 @@ enum Preconditions {
                 throw HTTPProblem(
                     .badRequest, "bad_precondition", "If-Match must be * or ETags from the hub: \"<epoch>-<version>\".")
             }
-            // The comparison is strong (RFC 9110, 13.1.1), so a weak tag matches no flow; nor does a tag in a form that the
-            // hub does not use.
-            return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.versionTag($0.value) })
+            // The comparison is not strong (RFC 9110, 13.1.1), since it is versions that are compared: see ``EntityTag``. A tag in a
+            // form that the hub does not use matches no flow.
+            return .oneOf(tags.compactMap(\.version))
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
@@ -40,13 +40,7 @@ enum Preconditions {
 
     /// Whether `If-None-Match` contains a tag. The comparison is weak (RFC 9110, 13.1.2).
     static func matches(_ condition: String, tag: String) -> Bool {
-        condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
-    }
-
-    /// The epoch and version in a tag; `nil` if the hub does not create tags of this form.
-    private static func versionTag(_ tag: Substring) -> FlowChange.Precondition.VersionTag? {
-        guard case .flow(let epoch, let version) = Cursor(tag) else { return nil }
-        return .init(epoch: epoch, version: version)
+        condition == "*" || EntityTag.list(condition)?.contains { $0.matches(tag) } == true
     }
 }
 

@@ -24,11 +24,13 @@ extension HubContext {
         switch access {
         case .subscribe:
             guard self.principal.maySubscribe(flow) else {
-                throw AccessError.forbidden(need: "permission to subscribe to this flow (flows.subscribe)")
+                throw AccessError.forbidden(
+                    need: "permission to subscribe to this flow (flows.subscribe)", claim: "flows.subscribe", seen: flow.rawValue)
             }
         case .publish:
             guard self.principal.mayPublish(flow) else {
-                throw AccessError.forbidden(need: "permission to publish to this flow (flows.publish)")
+                throw AccessError.forbidden(
+                    need: "permission to publish to this flow (flows.publish)", claim: "flows.publish", seen: flow.rawValue)
             }
         }
         return flow
@@ -37,7 +39,9 @@ extension HubContext {
     /// Checks that the token has a scope.
     /// - Throws: ``AccessError`` `forbidden` if it has not.
     func require(_ scope: Scope) throws {
-        guard self.principal.has(scope) else { throw AccessError.forbidden(need: "the scope \(scope.rawValue)") }
+        guard self.principal.has(scope) else {
+            throw AccessError.forbidden(need: "the scope \(scope.rawValue)", claim: "scopes")
+        }
     }
 }
 
@@ -53,11 +57,11 @@ extension Request {
         return hasUpperCase ? Substring(type).lowercased() : String(Substring(type))
     }
 
-    /// The whole body.
+    /// The whole body, without one leading byte order mark.
     func bytes() async throws -> [UInt8] {
         // The connection has already read the whole body and enforced its limit.
         let buffer = try await self.body.collect(upTo: .max)
-        return Array(buffer.readableBytesView)
+        return JSONText.withoutByteOrderMark(Array(buffer.readableBytesView))
     }
 
     /// The body as JSON.
@@ -115,7 +119,7 @@ extension Request {
     func idempotency() async throws -> FlowChange.Idempotency? {
         guard let key = try self.idempotencyKey() else { return nil }
         var hash = SHA256()
-        hash.update(data: Array("\(self.method) \(self.uri.path)\n".utf8))
+        hash.update(data: Array("\(self.method) \(RequestPath(self.uri.path).path)\n".utf8))
         for name in [HTTPField.Name.ifMatch, .ifNoneMatch, .fencingToken] {
             hash.update(data: Array("\(self.headers[name] ?? "")\n".utf8))
         }

@@ -25,7 +25,7 @@ struct SessionRoutes: Sendable {
     /// Only the header counts: no page of another site can send it without being allowed by a preflight. If the token could be in
     /// the query, any page could make a browser use the token of somebody else.
     @Sendable private func begin(_ request: Request, _ context: HubContext) async throws -> Response {
-        try self.checkOrigin(of: request)
+        try self.checkOrigin(of: request, context)
         if context.principal.isOpen { return Self.answer(expiresAt: nil, cookie: nil) }
         let found = TokenSource.token(
             authorization: request.headers[.authorization], cookie: nil, query: request.uri.query.map { Substring($0) })
@@ -40,15 +40,15 @@ struct SessionRoutes: Sendable {
         let end = context.principal.expiresAt
         // Within the leeway a token is valid for a moment after its end, but a cookie of it would never be sent.
         if let end, end <= now { throw AccessError.tokenExpired }
-        let cookie = SessionCookie.setting(found.token, expiresAt: end, now: now, isSecure: Self.isSecure(request))
+        let cookie = SessionCookie.setting(found.token, expiresAt: end, now: now, isSecure: Self.isSecure(request, context))
         return Self.answer(expiresAt: end, cookie: cookie)
     }
 
     /// `DELETE /v1/session`: removes the cookie. The token stays valid; `POST /v1/revocations` ends it.
     @Sendable private func end(_ request: Request, _ context: HubContext) async throws -> Response {
-        try self.checkOrigin(of: request)
+        try self.checkOrigin(of: request, context)
         var response = Response(status: .noContent, headers: [.cacheControl: "no-store"])
-        response.headers[.setCookie] = SessionCookie.clearing(isSecure: Self.isSecure(request))
+        response.headers[.setCookie] = SessionCookie.clearing(isSecure: Self.isSecure(request, context))
         return response
     }
 
@@ -61,14 +61,16 @@ struct SessionRoutes: Sendable {
     }
 
     /// Rejects requests of pages that are neither listed nor the hub's own. Programs send no `Origin`.
-    private func checkOrigin(of request: Request) throws(AccessError) {
+    private func checkOrigin(of request: Request, _ context: HubContext) throws(AccessError) {
         guard let origin = request.headers[.origin] else { return }
-        guard self.access.cors.isListedOrOwn(origin: origin, host: request.head.authority) else { throw .originForbidden }
+        let isAllowed = self.access.cors.isListedOrOwn(
+            origin: origin, host: request.head.authority, isSecure: context.isSecure)
+        guard isAllowed else { throw .originForbidden(seen: origin) }
     }
 
     /// Whether the cookie is marked `Secure`: always, except if the browser reached a loopback address without TLS.
-    private static func isSecure(_ request: Request) -> Bool {
-        guard let host = request.head.authority, KeylessAccess.isLoopback(host) else { return true }
+    private static func isSecure(_ request: Request, _ context: HubContext) -> Bool {
+        guard let host = request.head.authority, KeylessAccess.isLoopback(host), !context.isSecure else { return true }
         return request.headers[.origin]?.hasPrefix("https:") ?? false
     }
 

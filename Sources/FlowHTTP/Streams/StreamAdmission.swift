@@ -5,8 +5,8 @@ import NIOCore
 /// Decides about requests for event streams: token, rights, limits, and what a client is sent that gets no stream. It knows no
 /// transport.
 ///
-/// A request is authenticated at its head, with ``authenticate(_:path:isSecure:)`` and ``verify(_:)``; then it is parsed, also
-/// from a body that was read meanwhile; then ``admit(_:_:record:)`` decides. Confined to the event loop, but for ``verify(_:)``.
+/// A request is authenticated at its head, with ``authenticate(_:target:isSecure:)`` and ``verify(_:)``; then it is parsed, also
+/// from a body that was read meanwhile; then ``admit(_:_:isHead:record:)`` decides. Confined to the event loop, but for ``verify(_:)``.
 struct StreamAdmission {
     /// What to do with a request for an event stream.
     enum Decision {
@@ -16,6 +16,8 @@ struct StreamAdmission {
         case problem(HTTPProblem)
         /// A limit is reached: send this block as a whole stream, so that the client reconnects later.
         case full(StreamBlock)
+        /// The request is HEAD and would be admitted: answer with the head of the response to GET.
+        case head(Principal)
         /// The hub drains: close the connection without a response. A proxy then sends the request to another instance, and a
         /// browser's `EventSource` reconnects; any response would reach the client, and the proxy would send the next request
         /// here again.
@@ -25,7 +27,7 @@ struct StreamAdmission {
     let access: AccessControl
     let shard: StreamShard
 
-    /// Whether the hub drains, so that ``admit(_:_:record:)`` would decide on ``Decision/drain``, which is counted.
+    /// Whether the hub drains, so that ``admit(_:_:isHead:record:)`` would decide on ``Decision/drain``, which is counted.
     func declinesWhileDraining() -> Bool {
         guard self.shard.services.isDraining else { return false }
         self.shard.services.countRefusal(.drain)
@@ -36,10 +38,9 @@ struct StreamAdmission {
 
     /// Parses a request whose target names its flows.
     /// - Parameter remote: the client's IP address.
-    func parse(_ head: HTTPRequest, path: Substring, remote: String) throws(StreamRequest.Malformed) -> StreamRequest {
-        let query = (head.path ?? "")[path.endIndex...].dropFirst()
+    func parse(_ head: HTTPRequest, target: RequestPath, remote: String) throws(StreamRequest.Malformed) -> StreamRequest {
         var request = try StreamRequest(
-            path: path, query: query, lastEventID: head.headerFields[.lastEventID],
+            path: target.path, query: target.query, lastEventID: head.headerFields[.lastEventID],
             maximumFlows: self.shard.services.configuration.maximumFlows)
         request.remote = remote
         return request
@@ -47,8 +48,8 @@ struct StreamAdmission {
 
     /// Decides about the access of a request from its head, without verifying a signature.
     /// - Parameter isSecure: whether the client is known to use https.
-    func authenticate(_ head: HTTPRequest, path: Substring, isSecure: Bool) -> AccessControl.HeadDecision {
-        self.access.decide(head, path: path, isSecure: isSecure)
+    func authenticate(_ head: HTTPRequest, target: RequestPath, isSecure: Bool) -> AccessControl.HeadDecision {
+        self.access.decide(head, target: target, isSecure: isSecure)
     }
 
     // MARK: The decision
@@ -56,8 +57,9 @@ struct StreamAdmission {
     /// Decides about a parsed request.
     /// - Parameters:
     ///   - access: what the head has decided about its access. The body may have taken a while to arrive, so it is checked again.
+    ///   - isHead: whether the method is HEAD, which opens no stream.
     ///   - record: the access log's record of the request.
-    func admit(_ request: StreamRequest, _ access: RequestAccess, record: RequestRecord?) -> Decision {
+    func admit(_ request: StreamRequest, _ access: RequestAccess, isHead: Bool, record: RequestRecord?) -> Decision {
         if self.declinesWhileDraining() { return .drain }
         let principal: Principal
         switch access {
@@ -69,8 +71,9 @@ struct StreamAdmission {
         record?.set(\.principal, principal)
         if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
             let need = "permission to subscribe to the flow \(hidden) (flows.subscribe)"
-            return .problem(HTTPProblem(.forbidden(need: need)))
+            return .problem(HTTPProblem(.forbidden(need: need, claim: "flows.subscribe", seen: hidden.rawValue)))
         }
+        if isHead { return .head(principal) }
         guard let number = self.shard.services.admit(principal) else {
             return .full(
                 StreamBlock { buffer in

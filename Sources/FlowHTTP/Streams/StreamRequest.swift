@@ -24,9 +24,9 @@ struct StreamRequest {
         var detail: String
     }
 
-    /// Whether a request is for an event stream.
+    /// Whether a request is for an event stream, or by HEAD for the head of its response.
     static func isStream(method: HTTPRequest.Method, path: Substring) -> Bool {
-        guard method == .get else { return false }
+        guard method == .get || method == .head else { return false }
         if path == "/v1/events" || path == "/v1/feed" { return true }
         return path.hasPrefix("/v1/flows/") && path.hasSuffix("/events")
     }
@@ -97,60 +97,4 @@ struct StreamRequest {
 
     static let badFlowID = Malformed(
         code: "bad_flow_id", detail: "A flow id must be 1 to 128 of A-Z a-z 0-9 _ . : - and not . or ..")
-}
-
-/// The first 256 parameters of a query string (`application/x-www-form-urlencoded`), in their order. A value that cannot be
-/// decoded is kept as it was sent. It contains a `%`, so it is not a valid flow id, event type, number or cursor.
-struct QueryParameters {
-    private var pairs: [(name: String, value: String)] = []
-
-    init(_ query: Substring) {
-        for pair in query.split(separator: "&", maxSplits: 256).prefix(256) {
-            let name = pair.prefix { $0 != "=" }
-            let value = pair[name.endIndex...].dropFirst()
-            guard let name = PercentDecoding.decode(name, plusIsSpace: true) else { continue }
-            self.pairs.append((name, PercentDecoding.decode(value, plusIsSpace: true) ?? String(value)))
-        }
-    }
-
-    /// The value of the first parameter with this name; `nil` if there is none.
-    func first(_ name: String) -> String? { self.pairs.first { $0.name == name }?.value }
-    /// The values of all parameters with this name.
-    func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
-}
-
-/// Decoding of percent escapes (RFC 3986, 2.1).
-enum PercentDecoding {
-    /// Decodes the percent escapes of a text.
-    /// - Parameter plusIsSpace: whether `+` means a space, as in a query string.
-    /// - Returns: `nil` for an invalid escape or text that is not UTF-8.
-    static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
-        if !text.utf8.contains(UInt8(ascii: "%")), !(plusIsSpace && text.utf8.contains(UInt8(ascii: "+"))) { return String(text) }
-        var bytes: [UInt8] = []
-        var iterator = text.utf8.makeIterator()
-        while let byte = iterator.next() {
-            switch byte {
-            case UInt8(ascii: "%"):
-                guard let high = iterator.next().flatMap(Self.digit), let low = iterator.next().flatMap(Self.digit) else {
-                    return nil
-                }
-                bytes.append(high << 4 | low)
-            case UInt8(ascii: "+") where plusIsSpace:
-                bytes.append(UInt8(ascii: " "))
-            default:
-                bytes.append(byte)
-            }
-        }
-        return String(validating: bytes, as: UTF8.self)
-    }
-
-    /// The value of a hexadecimal digit; `nil` for any other byte.
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
-        }
-    }
 }

@@ -110,9 +110,11 @@ extension StoreError {
             self = .outcomeUnknown(error.description)
         } else if error.code == .epoch {
             self = .epochChanged
+        } else if error.code == .data, error.state?.hasPrefix("22") == true {
+            self = .invalidValue(error.description)
         } else if [.locked, .conflict, .data].contains(error.code) || (error.code == .busy && error.state == nil) {
-            // The store is available, and only this operation failed: because of a conflict, a locked row, a rejected
-            // value, or because no connection was free.
+            // The store is available, and only this operation failed: because of a conflict, a locked row, a violated
+            // constraint, or because no connection was free.
             self = .overloaded(error.description)
         } else {
             self = .unavailable(error.description)

@@ -32,7 +32,7 @@ enum CommandInput {
     static func json(_ argument: String?, orElse missing: JSONText? = nil) throws(CommandFailure) -> JSONText {
         let bytes = try Self.bytes(argument) ?? []
         if let missing, bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) { return missing }
-        do { return try JSONText(validating: bytes) } catch {
+        do { return try JSONText(validating: JSONText.withoutByteOrderMark(bytes)) } catch {
             throw CommandFailure(.usage, "\(error) A JSON string needs its own quotes: '\"like this\"'.")
         }
     }

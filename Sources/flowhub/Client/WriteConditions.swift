@@ -44,7 +44,8 @@ struct WriteHeaders {
 
     init(ifMatch: String?, idempotencyKey: String?) throws(CommandFailure) {
         if let etag = try HeaderArgument.checked(ifMatch, "--if-match") {
-            self.list.append((name: "If-Match", value: etag == "*" || etag.hasPrefix("\"") ? etag : "\"\(etag)\""))
+            self.list.append(
+                (name: "If-Match", value: etag == "*" || etag.hasPrefix("\"") || etag.hasPrefix("W/\"") ? etag : "\"\(etag)\""))
         }
         // A generated key makes it safe to repeat the request if its response was lost.
         let key = try HeaderArgument.checked(idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"

@@ -7,6 +7,22 @@ import Foundation
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "token",
+        abstract: "Create a token for development, or check one.",
+        discussion: """
+            EXAMPLES
+              flowhub token --subject me --subscribe '*' --publish '*'
+              flowhub token check - < token.txt
+
+            `flowhub token create --help` lists the options of the first form.
+            """,
+        subcommands: [TokenCreateCommand.self, TokenCheckCommand.self],
+        defaultSubcommand: TokenCreateCommand.self)
+}
+
+/// `flowhub token create`, also without `create`.
+struct TokenCreateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create",
         abstract: "Create a token for development.",
         discussion: """
             Signs with HS256 and the key in FLOWHUB_JWT_KEY (at least 32 bytes), which the hub must use too. In production, \

@@ -1,8 +1,9 @@
 import FlowHTTP
+import HTTPTypes
 import Testing
 
 @Suite struct CORSPolicyTests {
-    private func written(_ headers: [(name: String, value: String)]) -> [String] { headers.map { "\($0.name): \($0.value)" } }
+    private func written(_ headers: HTTPFields) -> [String] { headers.map { "\($0.name.rawName): \($0.value)" } }
 
     @Test(arguments: [
         ("https://app.example.com", true), ("http://localhost:5173", true), ("https://app.example.com:443", false),
@@ -51,7 +52,7 @@ import Testing
     func wildcardStandsForExactlyOneLabel(_ origin: String, _ allowed: Bool) throws {
         let policy = try CORSPolicy(origins: ["https://*.Example.app:443", "http://*.b.localhost:5173"])
         #expect(policy.allowed(origin: origin) == allowed)
-        #expect(policy.isListedOrOwn(origin: origin, host: "hub.example.com") == allowed)
+        #expect(policy.isListedOrOwn(origin: origin, host: "hub.example.com", isSecure: false) == allowed)
         #expect(
             self.written(policy.headers(for: origin)).contains("Access-Control-Allow-Credentials: true") == allowed)
         #expect(self.written(policy.headers(for: origin)).contains("Vary: Origin"))
@@ -67,12 +68,15 @@ import Testing
         #expect(throws: AccessConfigurationError.self) { try CORSPolicy(origins: [entry]) }
     }
 
+    private static let exposed =
+        "Access-Control-Expose-Headers: ETag, Location, Retry-After, X-Request-ID, Idempotency-Replayed, Allow, WWW-Authenticate"
+
     @Test func responseHeadersAllowOnlyListedOrigin() throws {
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(
             self.written(policy.headers(for: "https://a")) == [
                 "Access-Control-Allow-Origin: https://a", "Access-Control-Allow-Credentials: true", "Vary: Origin",
-                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID",
+                Self.exposed,
             ])
         #expect(self.written(policy.headers(for: "https://b")) == ["Vary: Origin"])
         #expect(self.written(policy.headers(for: nil)) == ["Vary: Origin"])
@@ -84,10 +88,11 @@ import Testing
         #expect(
             self.written(policy.preflightHeaders(for: "https://a")) == [
                 "Access-Control-Allow-Origin: https://a", "Access-Control-Allow-Credentials: true", "Vary: Origin",
-                "Access-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE",
-                "Access-Control-Allow-Headers: authorization, content-type, if-match, if-none-match, idempotency-key, "
-                    + "fencing-token, last-event-id",
-                "Access-Control-Max-Age: 600",
+                "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE, QUERY",
+                "Access-Control-Allow-Headers: authorization, content-type, content-encoding, if-match, if-none-match, "
+                    + "idempotency-key, fencing-token, last-event-id, cache-control, pragma, x-requested-with, x-request-id, "
+                    + "traceparent, tracestate, baggage, sentry-trace",
+                "Access-Control-Max-Age: 7200",
             ])
         #expect(self.written(policy.preflightHeaders(for: "https://b")) == ["Vary: Origin"])
     }
@@ -97,10 +102,9 @@ import Testing
         #expect(policy.allowed(origin: "https://anybody"))
         #expect(
             self.written(policy.headers(for: "https://anybody")) == [
-                "Access-Control-Allow-Origin: *",
-                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID",
+                "Access-Control-Allow-Origin: *", Self.exposed,
             ])
-        #expect(!policy.isListedOrOwn(origin: "https://anybody", host: "hub.example.com"))
+        #expect(!policy.isListedOrOwn(origin: "https://anybody", host: "hub.example.com", isSecure: false))
         let both = try CORSPolicy(origins: ["*", "https://a"])
         #expect(self.written(both.headers(for: "https://a")).contains("Access-Control-Allow-Credentials: true"))
         #expect(self.written(both.headers(for: "https://b")).prefix(2) == ["Access-Control-Allow-Origin: *", "Vary: Origin"])
@@ -121,7 +125,7 @@ import Testing
         ] as [(String?, String?, Bool)])
     func trustsOnlyListedAndOwnOrigins(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
         let policy = try CORSPolicy(origins: ["https://a"])
-        #expect(policy.isListedOrOwn(origin: origin, host: host) == permitted)
+        #expect(policy.isListedOrOwn(origin: origin, host: host, isSecure: false) == permitted)
     }
 
     @Test func pageOfUnencryptedOwnHostIsForeignToHTTPS() throws {

@@ -4,9 +4,10 @@ import Testing
 
 struct ResponsePaceTests {
     /// The first second in which the client is too slow; `nil` if it is not within ten minutes.
-    private static func end(unread start: Int, reading rate: Int, refilled: Int = 0) -> Int? {
-        var pace = ResponsePace()
-        var unread = start
+    /// - Parameter earlier: unread bytes of pipelined requests before.
+    private static func end(unread start: Int, after earlier: Int = 0, reading rate: Int, refilled: Int = 0) -> Int? {
+        var pace = ResponsePace(unread: earlier)
+        var unread = earlier + start
         pace.sent(start)
         for second in 1...600 {
             unread = max(0, unread - rate)
@@ -25,5 +26,10 @@ struct ResponsePaceTests {
         #expect(Self.end(unread: 1_000_000, reading: 256) == nil)
         #expect(Self.end(unread: 20_000, reading: 300, refilled: 10_000) == nil, "a long download")
         #expect(Self.end(unread: 20_000, reading: 200, refilled: 10_000) == 60)
+    }
+
+    @Test func unreadBytesOfEarlierResponsesCountAsSent() {
+        #expect(Self.end(unread: 20_000, after: 500_000, reading: 300) == nil)
+        #expect(Self.end(unread: 20_000, after: 500_000, reading: 200) == 60)
     }
 }

@@ -20,18 +20,46 @@ struct ProxyProtocolHeaderTests {
     }
 
     @Test func readsAddressesAndSkipsFurtherValues() {
-        #expect(Self.read(Self.ipv4 + [71, 69]) == (.header(client: IPAddress("203.0.113.9")), 2))
+        #expect(Self.read(Self.ipv4 + [71, 69]) == (Self.plain("203.0.113.9"), 2))
         let ipv6: [UInt8] = [0x20, 0x01, 0x0d, 0xb8] + Array(repeating: 0, count: 11) + [7] + Array(repeating: 0, count: 20)
-        #expect(Self.read(Self.header(family: 0x21, ipv6)) == (.header(client: IPAddress("2001:db8::7")), 0))
+        #expect(Self.read(Self.header(family: 0x21, ipv6)) == (Self.plain("2001:db8::7"), 0))
         let values: [UInt8] = [203, 0, 113, 9, 10, 0, 0, 1, 0x12, 0x67, 0, 80, 0x04, 0, 1, 0]
-        #expect(Self.read(Self.header(values)) == (.header(client: IPAddress("203.0.113.9")), 0))
+        #expect(Self.read(Self.header(values)) == (Self.plain("203.0.113.9"), 0))
+    }
+
+    private static func plain(_ client: String) -> ProxyProtocolHeader.Reading {
+        .header(client: IPAddress(client), isSecure: false)
+    }
+
+    /// The values of `PP2_TYPE_SSL`: flags, the result of the check of the client's certificate, and further values.
+    @Test func readsWhetherClientUsedTLS() {
+        let ipv4: [UInt8] = [203, 0, 113, 9, 10, 0, 0, 1, 0x12, 0x67, 0, 80]
+        let ipv6: [UInt8] = Array(repeating: 0, count: 15) + [7] + Array(repeating: 0, count: 20)
+        let other: [UInt8] = [0x04, 0, 1, 0]
+        let isTLS: [UInt8] = [0x20, 0, 5, 1, 0, 0, 0, 0]
+        let isPlain: [UInt8] = [0x20, 0, 5, 0, 0, 0, 0, 0]
+        for (values, expected) in [
+            (isTLS, true), (other + isTLS, true), (isTLS + other, true), (isPlain, false), (other, false), ([0x20], false),
+            ([0x20, 0, 9, 1], false), ([0x20, 0, 0], false), ([0xff, 0xff, 0xff] + isTLS, false),
+        ] {
+            #expect(Self.read(Self.header(ipv4 + values)).0 == .header(client: IPAddress("203.0.113.9"), isSecure: expected))
+            #expect(
+                Self.read(Self.header(family: 0x21, ipv6 + values)).0 == .header(client: IPAddress("::7"), isSecure: expected))
+        }
     }
 
     @Test func acceptsConnectionsWithoutClientAddress() {
-        #expect(Self.read(Self.header(command: 0x20, family: 0, [])) == (.header(client: nil), 0), "LOCAL: a health check")
-        #expect(Self.read(Self.header(command: 0x20, [203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0])) == (.header(client: nil), 0))
-        #expect(Self.read(Self.header(family: 0x00, [])) == (.header(client: nil), 0), "UNSPEC")
-        #expect(Self.read(Self.header(family: 0x31, Array(repeating: 0, count: 216))) == (.header(client: nil), 0), "UNIX")
+        #expect(
+            Self.read(Self.header(command: 0x20, family: 0, [])) == (.header(client: nil, isSecure: false), 0),
+            "LOCAL: a health check")
+        #expect(
+            Self.read(Self.header(command: 0x20, [203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0])) == (
+                .header(client: nil, isSecure: false), 0
+            ))
+        #expect(Self.read(Self.header(family: 0x00, [])) == (.header(client: nil, isSecure: false), 0), "UNSPEC")
+        #expect(
+            Self.read(Self.header(family: 0x31, Array(repeating: 0, count: 216))) == (.header(client: nil, isSecure: false), 0),
+            "UNIX")
     }
 
     @Test func waitsForEveryByteOfHeader() {
@@ -52,7 +80,8 @@ struct ProxyProtocolHeaderTests {
     @Test(arguments: [1, 7, 1_000])
     func passesOnWhatFollowsHeader(_ chunk: Int) throws {
         var clients: [IPAddress?] = []
-        let channel = EmbeddedChannel(handler: ProxyProtocolReader(onHeader: { clients.append($0) }, onInvalid: {}))
+        let channel = EmbeddedChannel(
+            handler: ProxyProtocolReader(onHeader: { client, _ in clients.append(client) }, onInvalid: {}))
         let bytes = Self.ipv4 + Array("GET / HTTP/1.1\r\n".utf8)
         for start in stride(from: 0, to: bytes.count, by: chunk) {
             try channel.writeInbound(ByteBuffer(bytes: bytes[start..<min(start + chunk, bytes.count)]))
@@ -66,7 +95,7 @@ struct ProxyProtocolHeaderTests {
 
     @Test func closesConnectionWithoutHeader() throws {
         var invalid = 0
-        let channel = EmbeddedChannel(handler: ProxyProtocolReader(onHeader: { _ in }, onInvalid: { invalid += 1 }))
+        let channel = EmbeddedChannel(handler: ProxyProtocolReader(onHeader: { _, _ in }, onInvalid: { invalid += 1 }))
         channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
         try channel.writeInbound(ByteBuffer(string: "GET / HTTP/1.1\r\n\r\n"))
         #expect(try channel.readInbound(as: ByteBuffer.self) == nil)

@@ -45,7 +45,8 @@ struct JSONInputTests {
         data("surrogate in UTF-8", [0x22, 0xed, 0xa0, 0x80, 0x22]), data("beyond Unicode", [0x22, 0xf4, 0x90, 0x80, 0x80, 0x22]),
         .init(name: "trailing garbage", bytes: Array(#"{"type":"a"}x"#.utf8)),
         .init(name: "two objects", bytes: Array(#"{"type":"a"}{"type":"a"}"#.utf8)),
-        .init(name: "byte order mark", bytes: [0xef, 0xbb, 0xbf] + Array(#"{"type":"a"}"#.utf8)),
+        .init(name: "two byte order marks", bytes: [0xef, 0xbb, 0xbf, 0xef, 0xbb, 0xbf] + Array(#"{"type":"a"}"#.utf8)),
+        .init(name: "byte order mark within", bytes: Array("{\u{feff}\"type\":\"a\"}".utf8)),
         .init(name: "UTF-16", bytes: Array(#"{"type":"a"}"#.utf8).flatMap { [$0, 0] }), .init(name: "nothing", bytes: []),
         .init(name: "a blank", bytes: [0x20]),
     ]
@@ -69,6 +70,31 @@ struct JSONInputTests {
             "POST", "/v1/flows/json/events", headers: [("Content-Type", "application/x-ndjson")],
             bytes: Array("{\"type\":\"a\"}\n".utf8) + input.bytes.map { $0 == 0x0a ? 0x0d : $0 } + [0x0a])
         #expect(lines.status == (input.bytes.isEmpty ? 201 : 400), "\(lines.text.prefix(300))")
+    }
+
+    /// PowerShell and other programs of Windows write one before JSON.
+    @Test func oneByteOrderMarkIsPassedOver() async throws {
+        let hub = try SharedHub.hub
+        func send(_ method: String, _ target: String, _ text: String, _ type: String = "application/json") async throws
+            -> HTTPReply
+        {
+            try await hub.call(method, target, headers: [("Content-Type", type)], body: "\u{feff}" + text)
+        }
+        #expect(try await send("PUT", "/v1/flows/bom/state", #"{"a":1}"#).status == 201)
+        #expect(try await send("PATCH", "/v1/flows/bom/state", #"{"a":2}"#, "application/merge-patch+json").status == 200)
+        #expect(try await send("POST", "/v1/flows/bom/events", #"[{"type":"a"},{"type":"b"}]"#).status == 201)
+        #expect(
+            try await send("POST", "/v1/flows/bom/events", "{\"type\":\"c\"}\n{\"type\":\"d\"}\n", "application/x-ndjson").status
+                == 201)
+        #expect(try await hub.api.state(of: "bom")?.state.string == #"{"a":2}"#)
+        #expect(try await send("PUT", "/v1/patterns/bom", #"{"pattern":1,"confidence":1}"#).status == 201)
+        #expect(try await send("POST", "/v1/revocations", #"{"subject":"bom"}"#).status == 201)
+        #expect(try await send("POST", "/v1/locks/bom", #"{"ttl":30}"#).status == 201)
+        #expect(try await send("POST", "/v1/locks/bom-only", "").status == 201, "nothing but a mark is no body")
+        #expect(try await send("POST", "/v1/imports?format=json", #"[{"a":1}]"#).status == 201)
+        let command = try await hub.command(
+            ["state", "patch", "bom", "\u{feff}{\"a\":3}", "--url", "http://127.0.0.1:\(hub.port)"])
+        #expect(command.exit == .code(0), "\(command)")
     }
 
     @Test(
