@@ -217,12 +217,6 @@ extension FlowFanout {
             return CoalescedFrames(start: start, end: end, buffer: only.bytes, versions: versions, isContiguous: true)
         }
         var buffer = ByteBufferAllocator().buffer(capacity: bytes)
-        #if DEBUG
-        if InjectedFault.batchReversed.isActive {
-            for frame in Array(frames).reversed() { buffer.writeImmutableBuffer(frame.bytes) }
-            return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions, isContiguous: isContiguous)
-        }
-        #endif
         for frame in frames { buffer.writeImmutableBuffer(frame.bytes) }
         return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions, isContiguous: isContiguous)
     }
