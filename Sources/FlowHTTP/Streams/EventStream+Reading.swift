@@ -105,13 +105,6 @@ extension EventStream {
             }
             self.write(self.finish(batch, for: subscription))
         }
-        #if DEBUG
-        if InjectedFault.replayOverlaps.isActive,
-            let repeated = fanout.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
-        {
-            self.write(repeated.block)
-        }
-        #endif
         // The write above may have failed, which closes the stream.
         guard self.state == .open, !subscription.reader.hasEnded else { return }
         subscription.lastTransient = fanout.newestTransientNumber

@@ -47,6 +47,8 @@ final class EventStream {
     var wheelSlot = -1
     /// Index of the stream within its wheel slot. ``HeartbeatWheel`` sets it.
     var wheelIndex = -1
+    /// Index of the stream in the shard's ``QueueRanking``, which sets it; -1 while the stream has no queued bytes.
+    var rankingIndex = -1
     /// Number of the shard's ticks, one per second, for which the stream has been opening.
     var ticksOpening = 0
 
@@ -91,10 +93,7 @@ final class EventStream {
         // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due: a
         // client that lost the connection after this `id:` and before the snapshot would resume from the `id:` and never
         // receive the snapshot.
-        var primes = self.plan.resumesEveryFlow
-        #if DEBUG
-        if InjectedFault.primeBeforeSnapshot.isActive { primes = true }
-        #endif
+        let primes = self.plan.resumesEveryFlow
         for (index, fanout) in fanouts.enumerated() {
             let subscription = Subscription(
                 stream: self, fanout: fanout, index: index, startPoint: self.plan.startPoints[index])
@@ -104,15 +103,7 @@ final class EventStream {
         }
         if primes, !fanouts.isEmpty {
             opening.append(eventCount: 0) { buffer in
-                #if DEBUG
-                if InjectedFault.primeBeforeSnapshot.isActive, self.hash == nil, let fanout = fanouts.first {
-                    buffer.writeIDLine(epoch: self.epoch, version: fanout.version)
-                } else {
-                    self.writeID(into: &buffer)
-                }
-                #else
                 self.writeID(into: &buffer)
-                #endif
                 buffer.writeStaticString("\n")
             }
         }
@@ -166,7 +157,7 @@ final class EventStream {
         guard let output = self.output else { return }
         let queued = output.queuedBytes
         guard queued != self.countedQueue else { return }
-        self.shard.queued(queued, changedBy: queued - self.countedQueue)
+        self.shard.queued(queued, by: self, changedBy: queued - self.countedQueue)
         self.countedQueue = queued
         if queued > 0, self.shard.isOverQueueBudget { self.shard.shedLoad() }
     }
@@ -216,7 +207,7 @@ final class EventStream {
 
     /// Closes the stream without `closing`, because the limit of queued bytes is exceeded and this stream has the most.
     func shed() {
-        guard self.state == .open else { return }
+        guard self.state != .closed else { return }
         self.shard.counters.closed(.full)
         let output = self.output
         self.tearDown(.closed(.full))
@@ -233,7 +224,7 @@ final class EventStream {
         self.state = .closed
         self.output?.ended(ending)
         self.output = nil
-        if self.countedQueue > 0 { self.shard.queued(0, changedBy: -self.countedQueue) }
+        if self.countedQueue > 0 { self.shard.queued(0, by: self, changedBy: -self.countedQueue) }
         self.countedQueue = 0
         for subscription in self.subscriptions {
             subscription.reader.end()

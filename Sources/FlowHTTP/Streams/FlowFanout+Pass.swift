@@ -217,13 +217,6 @@ extension FlowFanout {
             return CoalescedFrames(start: start, end: end, block: only.block, versions: versions, isContiguous: true)
         }
         var builder = StreamBlock.Builder(capacity: bytes)
-        #if DEBUG
-        if InjectedFault.batchReversed.isActive {
-            for frame in Array(frames).reversed() { builder.append(frame.block.payload, eventCount: 1) }
-            return CoalescedFrames(
-                start: start, end: end, block: builder.finish(), versions: versions, isContiguous: isContiguous)
-        }
-        #endif
         for frame in frames { builder.append(frame.block.payload, eventCount: 1) }
         return CoalescedFrames(
             start: start, end: end, block: builder.finish(), versions: versions, isContiguous: isContiguous)
