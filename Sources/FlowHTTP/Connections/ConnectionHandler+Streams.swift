@@ -86,10 +86,7 @@ extension ConnectionHandler {
             let shard = self.loop.shard
             guard let number = shard.services.admit(principal) else {
                 self.startResponse(extraHeaders: request.responseHeaders)
-                let last = StreamBlock { buffer in
-                    buffer.writeRetry(milliseconds: shard.jitteredRetry())
-                    buffer.writeClosing(.full)
-                }
+                let last = StreamEncoder(request).closing(.full, retryMilliseconds: shard.jitteredRetry())
                 self.write(last)
                 self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.size)
                 self.finish()
@@ -153,7 +150,7 @@ extension ConnectionHandler: StreamOutput {
         self.discardPipelined()
         self.countResponseBytes(0)
         var head = ByteBufferAllocator().buffer(capacity: 256)
-        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
+        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: close\r\n")
         head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
         head.writeString(self.loop.httpDate)
         head.writeStaticString("\r\nX-Request-ID: ")
