@@ -29,7 +29,7 @@ final class HTTP1StreamTransport: StreamOutput {
     func startResponse() {
         self.connection.streamBegins()
         var head = ByteBufferAllocator().buffer(capacity: 256)
-        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n")
         head.writeStaticString(self.isChunked ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n")
         head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
         head.writeString(self.connection.loop.httpDate)
@@ -74,7 +74,7 @@ final class HTTP1StreamTransport: StreamOutput {
 
     /// The header fields of every stream that the response to HEAD has, too.
     static var fields: HTTPFields {
-        var fields: HTTPFields = [.contentType: "text/event-stream", .cacheControl: "no-store, no-transform"]
+        var fields: HTTPFields = [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store, no-transform"]
         if let buffering = HTTPField.Name("X-Accel-Buffering") { fields[buffering] = "no" }
         return fields
     }

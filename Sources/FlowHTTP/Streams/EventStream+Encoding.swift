@@ -1,59 +1,95 @@
 import FlowCore
 import NIOCore
 
-/// Events for one write that are encoded for one stream alone. A stream with a type filter needs this, and a stream with
-/// several flows, because each of its `id:` lines contains the versions of all its flows.
-struct EncodedBatch {
-    fileprivate(set) var builder = StreamBlock.Builder()
-    /// The version of the last durable event if it was filtered out; the cursor must still advance to it.
-    fileprivate var filteredVersion: Version?
-
-    /// Appends a control event.
-    mutating func append(_ write: (inout ByteBuffer) -> Void) { self.builder.append(eventCount: 1, write) }
-}
-
+/// Encoding for this stream alone: events of a stream with a type filter or with one cursor for several flows, and the stream's
+/// cursor.
 extension EventStream {
     /// Appends a frame, unless the stream's type filter excludes it.
-    func encode(_ frame: Frame, for subscription: Subscription, into batch: inout EncodedBatch) {
-        let isWanted = self.request.types?.contains(frame.type) ?? true
-        guard frame.isDurable else {
-            if isWanted { batch.builder.append(frame.body, eventCount: 1) }
+    func encode(_ frame: Frame, for subscription: Subscription, into builder: inout StreamBlock.Builder) {
+        guard self.encoder.wants(frame.type) else {
+            if frame.isDurable { self.positionMoved(subscription) }
             return
         }
-        batch.filteredVersion = isWanted ? nil : frame.version
-        guard isWanted else { return }
-        if self.hash == nil {
-            batch.builder.append(frame.block.payload, eventCount: 1)
+        guard frame.isDurable else { return self.encoder.append(frame.encoded, to: &builder) }
+        if self.encoder.sharesCursors {
+            self.encoder.append(frame.encoded, to: &builder)
         } else {
-            batch.builder.append(eventCount: 0) { self.writeID(into: &$0, override: (subscription.index, frame.version)) }
-            batch.builder.append(frame.body, eventCount: 1)
+            self.encoder.append(frame.encoded, cursor: self.cursor(of: subscription, at: frame.version), to: &builder)
+        }
+        self.positionSent(subscription)
+    }
+
+    /// The stream's cursor for the `id:` of a block of this subscription.
+    /// - Parameter version: the version in the subscription's flow; `nil` for that of its reader.
+    func cursor(of subscription: Subscription, at version: Version? = nil) -> Cursor {
+        switch self.encoder.cursors {
+        case .flow, .eachFlow:
+            return .flow(subscription.fanout.epoch, version ?? subscription.reader.cursor)
+        case .combined(let hash):
+            let versions = self.subscriptions.map { other -> Version? in
+                if let version, other === subscription { return version }
+                return other.reader.hasPosition ? other.reader.cursor : nil
+            }
+            return .flows(self.epoch, hash, versions)
         }
     }
 
-    /// The block of the batch. If the last durable events were filtered out, an `id:` line at the end advances the client's
-    /// cursor past them.
-    func finish(_ batch: EncodedBatch, for subscription: Subscription) -> StreamBlock {
-        var builder = batch.builder
-        if let version = batch.filteredVersion {
-            builder.append(eventCount: 0) { buffer in
-                self.writeID(into: &buffer, override: (subscription.index, version))
-                buffer.writeStaticString("\n")
+    // MARK: Positions that no block has told
+
+    /// Notes that the type filter left out the newest event of a subscription: the client's cursor is behind. The `id:` of the
+    /// next block that has one, at the latest of the next heartbeat, moves it.
+    private func positionMoved(_ subscription: Subscription) {
+        subscription.hasUnsentPosition = true
+        self.hasUnsentPosition = true
+    }
+
+    /// Notes that a block has told the client the position of a subscription, and with one cursor for several flows all of them.
+    func positionSent(_ subscription: Subscription) {
+        guard self.hasUnsentPosition else { return }
+        subscription.hasUnsentPosition = false
+        if self.encoder.cursors != .eachFlow { self.hasUnsentPosition = false }
+    }
+
+    /// The cursor for a control event of the stream, if the client's is behind. `nil` while a snapshot is due: a client that
+    /// lost the connection before the snapshot would resume from the cursor, and never receive it.
+    ///
+    /// On a stream with a cursor for each flow, appends a `caught_up` for each flow whose position was not told, and returns `nil`.
+    func takeUnsentPositions(into builder: inout StreamBlock.Builder) -> Cursor? {
+        guard self.hasUnsentPosition, let first = self.subscriptions.first else { return nil }
+        if self.encoder.cursors == .eachFlow {
+            self.hasUnsentPosition = false
+            for subscription in self.subscriptions where subscription.hasUnsentPosition {
+                guard subscription.reader.hasPosition else {
+                    self.hasUnsentPosition = true
+                    continue
+                }
+                subscription.hasUnsentPosition = false
+                self.appendCaughtUp(subscription, to: &builder)
             }
+            return nil
         }
+        guard self.subscriptions.allSatisfy({ $0.reader.hasPosition || $0.reader.hasEnded }) else { return nil }
+        self.hasUnsentPosition = false
+        return self.cursor(of: first)
+    }
+
+    /// Appends `caught_up` with the position of the subscription.
+    func appendCaughtUp(_ subscription: Subscription, to builder: inout StreamBlock.Builder) {
+        let event = ControlEvent.caughtUp(subscription.fanout.flow, subscription.reader.cursor)
+        self.encoder.append(event.encoded(), cursor: self.cursor(of: subscription), to: &builder)
+        self.positionSent(subscription)
+    }
+
+    // MARK: Closing
+
+    /// The event `closing` of the stream, or of one of its flows if the stream goes on with others.
+    func closing(
+        _ reason: ClosingReason, of subscription: Subscription? = nil, reconnect: Bool? = nil, retryMilliseconds: Int? = nil
+    ) -> StreamBlock {
+        var builder = StreamBlock.Builder()
+        let event = ControlEvent.closing(reason, reconnect: reconnect, flow: subscription?.fanout.flow).encoded()
+        let cursor = self.takeUnsentPositions(into: &builder)
+        self.encoder.append(event, cursor: cursor, retryMilliseconds: retryMilliseconds, to: &builder)
         return builder.finish()
-    }
-
-    /// Writes the stream's cursor as an `id:` line.
-    /// - Parameter override: the index of one flow, and the version to write for this flow instead of its reader's cursor.
-    func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {
-        if let hash = self.hash {
-            let versions = self.subscriptions.map { subscription -> Version? in
-                if let override, override.index == subscription.index { return override.version }
-                return subscription.reader.hasPosition ? subscription.reader.cursor : nil
-            }
-            buffer.writeIDLine(epoch: self.epoch, flows: hash, versions: versions)
-        } else if let subscription = self.subscriptions.first {
-            buffer.writeIDLine(epoch: self.epoch, version: override?.version ?? subscription.reader.cursor)
-        }
     }
 }

@@ -49,25 +49,29 @@ extension EventStream {
         }
         fanout.noteShown(record.version)
         let notice = subscription.reader.snapshotLoaded(version: record.version)
-        let body = fanout.snapshotBody(of: record)
+        if let notice {
+            let event = ControlEvent.resync(fanout.flow, notice.reason, from: notice.from, to: record.version)
+            self.write(self.encoder.block(of: event.encoded()))
+        }
         subscription.lastTransient = fanout.newestTransientNumber
-        self.write(
-            StreamBlock(eventCount: notice == nil ? 1 : 2, capacity: body.readableBytes + 256) { buffer in
-                if let notice {
-                    buffer.writeResync(fanout.flow, reason: notice.reason, from: notice.from, to: record.version)
-                }
-                self.writeID(into: &buffer)
-                buffer.writeImmutableBuffer(body)
-            })
+        if self.encoder.sharesCursors {
+            self.write(fanout.snapshotBlock(of: record, form: self.encoder.form))
+        } else {
+            let event = fanout.snapshot(of: record)
+            var builder = StreamBlock.Builder(capacity: event.block.size + 256)
+            self.encoder.append(event, cursor: self.cursor(of: subscription), to: &builder)
+            self.write(builder.finish())
+        }
+        self.positionSent(subscription)
     }
 
     /// Sends the events of a history page that are above the reader's cursor. If the page shows that the position is invalid,
     /// sends nothing; a snapshot with `resync` follows.
     /// - Parameters:
-    ///   - coalesced: `frames` in one block; `nil` if `frames` is empty.
+    ///   - shared: `frames` as one block in the stream's ``sharedForm``; `nil` if there are none or the stream has no such form.
     ///   - storeHead: the flow's version in the store, from the read that loaded the history page; `nil` if the history page
     ///     consists of recent frames.
-    func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
+    func sendPage(_ frames: [Frame], shared: StreamBlock?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
         switch subscription.reader.pageLoaded(versions: versions, storeHead: storeHead) {
@@ -75,17 +79,13 @@ extension EventStream {
         case .resync(let reason): self.count(reason)
         case .send(let from):
             subscription.fanout.noteShown(subscription.reader.cursor)
-            if self.isPlain, from == 0, let coalesced {
-                self.shard.counters.deliveries += frames.count
-                self.write(coalesced.block)
+            self.shard.counters.deliveries += max(0, frames.count - from)
+            if from == 0, let shared {
+                self.write(shared)
             } else {
-                var batch = EncodedBatch()
-                for frame in frames.dropFirst(from) {
-                    self.encode(frame, for: subscription, into: &batch)
-                    self.shard.counters.deliveries += 1
-                }
-                let block = self.finish(batch, for: subscription)
-                if !block.isEmpty { self.write(block) }
+                var builder = StreamBlock.Builder()
+                for frame in frames.dropFirst(from) { self.encode(frame, for: subscription, into: &builder) }
+                self.write(builder.finish())
             }
             // Flushes after each history page. The next one is loaded only if the socket is still writable, so they do not
             // accumulate in the queue.
@@ -98,12 +98,12 @@ extension EventStream {
     private func goLive(_ subscription: Subscription, sendsCaughtUp: Bool) {
         let fanout = subscription.fanout
         if sendsCaughtUp {
-            var batch = EncodedBatch()
-            batch.append { $0.writeCaughtUp(fanout.flow, version: subscription.reader.cursor) }
+            var builder = StreamBlock.Builder()
+            self.appendCaughtUp(subscription, to: &builder)
             for transient in fanout.transients.entries where transient.attachment.number > subscription.lastTransient {
-                self.encode(transient.attachment.frame, for: subscription, into: &batch)
+                self.encode(transient.attachment.frame, for: subscription, into: &builder)
             }
-            self.write(self.finish(batch, for: subscription))
+            self.write(builder.finish())
         }
         // The write above may have failed, which closes the stream.
         guard self.state == .open, !subscription.reader.hasEnded else { return }

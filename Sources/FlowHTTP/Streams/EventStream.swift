@@ -25,11 +25,13 @@ final class EventStream {
 
     private var output: (any StreamOutput)?
     private(set) var subscriptions: [Subscription] = []
-    /// Whether the stream has one flow and no type filter. Only then can it send the bytes of the flow's frames unchanged.
-    let isPlain: Bool
-    /// Hash of the flow ids, which the cursor of a stream with several flows contains; `nil` for one flow or none.
-    let hash: FlowSetHash?
-    /// The epoch that the stream writes into its `id:` lines.
+    /// How the stream's events become bytes.
+    let encoder: StreamEncoder
+    /// The encoder's ``StreamEncoder/sharedForm``.
+    let sharedForm: BlockForm?
+    /// Whether the client's cursor is behind, because the type filter left out events.
+    var hasUnsentPosition = false
+    /// The epoch in the stream's cursor of several flows.
     private(set) var epoch: Epoch
     /// Whether ``advanceReaders()`` is running. A nested call, from a step of the running call, does nothing.
     var isAdvancing = false
@@ -63,8 +65,8 @@ final class EventStream {
         self.epoch = epoch
         self.shard = shard
         self.output = output
-        self.hash = request.flows.count > 1 ? FlowSetHash(of: request.flows) : nil
-        self.isPlain = request.flows.count == 1 && request.types == nil
+        self.encoder = StreamEncoder(request)
+        self.sharedForm = self.encoder.sharedForm
         self.plan = ResumePlan(
             cursor: request.cursor, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
     }
@@ -88,12 +90,7 @@ final class EventStream {
         guard self.state == .opening, let output = self.output else { return }
         self.state = .open
         output.startResponse()
-        var opening = StreamBlock.Builder(capacity: 64)
-        opening.append(eventCount: 0) { $0.writeRetry(milliseconds: self.shard.jitteredRetry()) }
-        // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due: a
-        // client that lost the connection after this `id:` and before the snapshot would resume from the `id:` and never
-        // receive the snapshot.
-        let primes = self.plan.resumesEveryFlow
+        output.write(self.encoder.opening(retryMilliseconds: self.shard.jitteredRetry()))
         for (index, fanout) in fanouts.enumerated() {
             let subscription = Subscription(
                 stream: self, fanout: fanout, index: index, startPoint: self.plan.startPoints[index])
@@ -101,13 +98,6 @@ final class EventStream {
             fanout.join(subscription)
             if subscription.reader.pendingResync != nil { self.count(subscription.reader.pendingResync?.reason) }
         }
-        if primes, !fanouts.isEmpty {
-            opening.append(eventCount: 0) { buffer in
-                self.writeID(into: &buffer)
-                buffer.writeStaticString("\n")
-            }
-        }
-        output.write(opening.finish())
         self.advanceReaders()
     }
 
@@ -119,11 +109,29 @@ final class EventStream {
         self.countQueue()
     }
 
-    /// Sends a `heartbeat` or `presence` event if the socket is writable. Otherwise drops the event: it is not worth queuing
-    /// behind bytes that the client has not read.
-    func sendIfWritable(_ block: StreamBlock) {
+    /// Sends events, each with its own line `id:`, if it has one.
+    func send(_ events: [EncodedEvent]) {
+        var builder = StreamBlock.Builder(capacity: events.reduce(0) { $0 + $1.block.size })
+        for event in events { self.encoder.append(event, to: &builder) }
+        self.send(builder.finish())
+    }
+
+    /// Sends `presence` if the socket is writable. Otherwise drops the event: it is not worth queuing behind bytes that the client
+    /// has not read.
+    func sendPresence(_ event: EncodedEvent) {
         guard self.state == .open, self.isWritable else { return }
-        self.send(block)
+        self.send(self.encoder.block(of: event))
+    }
+
+    /// Sends `heartbeat` if the socket is writable, with the stream's cursor if the client's is behind.
+    func sendHeartbeat(_ event: EncodedEvent) {
+        guard self.state == .open, self.isWritable else { return }
+        guard self.hasUnsentPosition || self.encoder.padding > 0 else { return self.send(self.encoder.block(of: event)) }
+        var builder = StreamBlock.Builder(capacity: self.encoder.padding + 256)
+        let cursor = self.takeUnsentPositions(into: &builder)
+        builder.append(eventCount: 0) { self.encoder.writePadding(to: &$0) }
+        self.encoder.append(event, cursor: cursor, to: &builder)
+        self.send(builder.finish())
     }
 
     /// Writes without flushing.
@@ -172,9 +180,10 @@ final class EventStream {
             self.close(reason)
             return
         }
+        let closing = self.closing(reason, of: subscription)
         subscription.reader.end()
         subscription.fanout.leave(subscription)
-        self.send(StreamBlock { $0.writeClosing(reason, flow: subscription.fanout.flow) })
+        self.send(closing)
     }
 
     /// Closes the stream. Sends `closing` first if the socket is writable.
@@ -186,11 +195,7 @@ final class EventStream {
         let output = self.output
         if self.state == .opening { output?.startResponse() }
         if self.isWritable {
-            output?.write(
-                StreamBlock { buffer in
-                    if let retryMilliseconds { buffer.writeRetry(milliseconds: retryMilliseconds) }
-                    buffer.writeClosing(reason, reconnect: reconnect)
-                })
+            output?.write(self.closing(reason, reconnect: reconnect, retryMilliseconds: retryMilliseconds))
         }
         self.shard.counters.closed(reason)
         self.tearDown(.closed(reason))

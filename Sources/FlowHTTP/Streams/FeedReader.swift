@@ -78,7 +78,7 @@ final class FeedReader {
     /// Sends a list of flows, and then the buffered changes whose version is above the one in the list.
     private func sendPage(_ list: FlowList) {
         self.hasSentPage = true
-        self.stream.send(FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) }))
+        self.stream.send([FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) })])
         let sentVersions = Self.versions(list)
         let newer = self.pendingChanges.filter { head in sentVersions[head.flow].map { $0 < head.version } ?? true }
         if !newer.isEmpty { self.send(newer) }
@@ -86,7 +86,7 @@ final class FeedReader {
 
     /// Sends an event `flow` for each changed flow.
     private func send(_ heads: [FlowHead]) {
-        self.stream.send(FeedEvents.changes(heads))
+        self.stream.send(heads.map { FeedEvents.change($0) })
     }
 
     /// Registers this feed with the ``FeedPoller``. Passes the versions in the list to the poller, which does not report these

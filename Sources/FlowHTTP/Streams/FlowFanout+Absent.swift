@@ -77,7 +77,7 @@ extension FlowFanout {
     /// last `presence`.
     func sendPresence() {
         self.absentView?.sendPresence()
-        guard self.presenceCount > 0, self.isOpen else { return }
+        guard self.presence.count > 0, self.isOpen else { return }
         var counts: [String: Int] = [:]
         if let owner = self.account {
             counts[owner] = self.subscriberCount
@@ -88,13 +88,34 @@ extension FlowFanout {
         for (account, count) in counts {
             counts[account] = max(count, self.shard.services.registry.count(of: self.flow, account: account))
         }
-        let changed = counts.filter { self.lastSentPresence[$0.key] != $0.value }
+        let changed = self.presence.changes(to: counts)
         guard !changed.isEmpty else { return }
-        self.lastSentPresence = counts
-        let blocks = changed.mapValues { count in StreamBlock { $0.writePresence(self.flow, count: count) } }
+        let events = changed.mapValues { ControlEvent.presence(self.flow, count: $0).encoded() }
         self.forEachSubscription { subscription in
-            guard subscription.stream.wantsPresence, let block = blocks[subscription.stream.principal.account] else { return }
-            subscription.stream.sendIfWritable(block)
+            guard subscription.stream.wantsPresence, let event = events[subscription.stream.principal.account] else { return }
+            subscription.stream.sendPresence(event)
         }
+    }
+}
+
+/// The `presence` events of a fan-out.
+struct PresenceState {
+    /// Number of subscriptions on streams that want `presence` events.
+    private(set) var count = 0
+    /// The number in the `presence` event that was sent most recently, by account.
+    private var lastSent: [String: Int] = [:]
+
+    /// Counts a new subscriber. It was not sent `presence` yet, so the next tick sends it.
+    mutating func joined() {
+        self.count += 1
+        self.lastSent = [:]
+    }
+
+    mutating func left() { self.count -= 1 }
+
+    /// The numbers that differ from those that were sent last. They count as sent.
+    mutating func changes(to counts: [String: Int]) -> [String: Int] {
+        defer { self.lastSent = counts }
+        return counts.filter { self.lastSent[$0.key] != $0.value }
     }
 }

@@ -11,14 +11,13 @@ extension FlowFanout {
             subscription.stream.sendSnapshot(record, for: subscription)
             return
         }
-        self.snapshotWaiters[version, default: []].append(subscription)
-        guard self.snapshotWaiters[version]?.count == 1 else { return }
+        guard self.history.awaitSnapshot(subscription, atLeast: version) else { return }
         let flow = self.flow
         let epoch = self.epoch
         self.shard.load { services in
             try await services.manager.record(of: flow, atLeast: version)
         } then: { [self] (record: FlowRecord??) in
-            let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
+            let waiters = self.history.takeSnapshotWaiters(atLeast: version)
             // A subscription that was moved to the absent view meanwhile loads again there.
             for waiter in waiters where !waiter.reader.hasEnded && waiter.fanout === self {
                 if epoch != self.epoch || !self.isOpen {
@@ -37,55 +36,55 @@ extension FlowFanout {
         }
     }
 
-    /// The snapshot event as a block without its `id:` line. Encoded once for all subscribers that are sent a snapshot of the
-    /// same version.
-    func snapshotBody(of record: FlowRecord) -> ByteBuffer {
-        if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
-            record.version == self.version
-        {
-            return snapshot.block
+    /// The snapshot event with the `id:` of a stream with one flow. Encoded once for all subscribers that are sent a snapshot of
+    /// the same version.
+    func snapshot(of record: FlowRecord) -> EncodedEvent {
+        let transient = self.newestTransientNumber
+        if record.version == self.version, let known = self.history.snapshot(at: record.version, transient: transient) {
+            return known
         }
-        var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
         // The stored flow may have a later version than this loop has received. If the flow has ended or was replaced in
         // between, the transient events are void.
         let isAhead = record.head.resetVersion > self.version
-        block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
+        let event = ControlEvent.snapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
+            .encoded(cursor: .flow(self.epoch, record.version))
         if record.version == self.version {
-            self.snapshot = (record.version, self.newestTransientNumber, block)
-            self.shard.keep(block.readableBytes, in: self)
+            self.history.keepSnapshot(event, at: record.version, transient: transient)
+            self.shard.keep(event.block.size, in: self)
         }
-        return block
+        return event
+    }
+
+    /// The snapshot event in a form, with the `id:` of a stream with one flow.
+    func snapshotBlock(of record: FlowRecord, form: BlockForm) -> StreamBlock {
+        let event = self.snapshot(of: record)
+        return self.history.block(of: event, at: record.version, transient: self.newestTransientNumber, form: form)
     }
 
     /// Sends the subscription the history page that starts after a version, from the recent frames or after a load.
     func requestPage(after version: Version, for subscription: Subscription) {
         let maximumBytes = self.shard.services.configuration.page.bytes
         if let frames = self.recent.page(after: version, maximumBytes: maximumBytes), let last = frames.last {
-            let page: CoalescedFrames
-            if let cached = self.page, cached.start == Int(version), cached.end == Int(last.version) {
-                page = cached
-            } else {
-                page = Self.coalesce(frames, start: Int(version), end: Int(last.version))
-                self.page = page
+            let shared = subscription.stream.sharedForm.map {
+                self.history.block(of: frames, after: version, through: last.version, form: $0)
             }
-            subscription.stream.sendPage(Array(frames), coalesced: page, storeHead: nil, for: subscription)
+            subscription.stream.sendPage(Array(frames), shared: shared, storeHead: nil, for: subscription)
             return
         }
         if self.isAbsentView {
-            subscription.stream.sendPage([], coalesced: nil, storeHead: 0, for: subscription)
+            subscription.stream.sendPage([], shared: nil, storeHead: 0, for: subscription)
             return
         }
-        self.pageWaiters[version, default: []].append(subscription)
-        guard self.pageWaiters[version]?.count == 1 else { return }
+        guard self.history.awaitPage(subscription, after: version) else { return }
         let flow = self.flow
         let epoch = self.epoch
         let limit = self.shard.services.configuration.page
         self.shard.load { services in
             try await services.manager.page(of: flow, after: version, limit: limit)
         } then: { [self] (page: EventPage?) in
-            let waiters = self.pageWaiters.removeValue(forKey: version) ?? []
+            let waiters = self.history.takePageWaiters(after: version)
             let frames = (page?.events ?? []).map { Frame.durable($0, of: flow, epoch: epoch) }
-            let coalesced = frames.last.map { Self.coalesce(frames, start: Int(version), end: Int($0.version)) }
+            var blocks = PerForm<StreamBlock>()
             for waiter in waiters where !waiter.reader.hasEnded && waiter.fanout === self {
                 if epoch != self.epoch || !self.isOpen {
                     waiter.reader.loadFailed()
@@ -95,7 +94,13 @@ extension FlowFanout {
                         waiter.stream.advanceReaders()
                         continue
                     }
-                    waiter.stream.sendPage(frames, coalesced: coalesced, storeHead: page.headVersion, for: waiter)
+                    let shared =
+                        frames.isEmpty
+                        ? nil
+                        : waiter.stream.sharedForm.map { form in
+                            blocks.value(for: form) { StreamEncoder.block(of: frames, form: form) }
+                        }
+                    waiter.stream.sendPage(frames, shared: shared, storeHead: page.headVersion, for: waiter)
                 } else {
                     waiter.reader.loadFailed()
                     continue

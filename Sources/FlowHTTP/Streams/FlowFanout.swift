@@ -42,11 +42,8 @@ final class FlowFanout {
 
     /// Number of subscriptions, live or not.
     private(set) var subscriberCount = 0
-    /// Number of subscriptions on streams that want `presence` events.
-    var presenceCount = 0
-    /// The number in the `presence` event that was sent most recently, by account. Without one, an event is due at the next
-    /// tick.
-    var lastSentPresence: [String: Int] = [:]
+    /// The `presence` events.
+    var presence = PresenceState()
     /// The fan-out of the subscriptions of other accounts; see FlowFanout+Absent.swift. `nil` if there was none yet.
     var absentView: FlowFanout?
     /// Whether this is the absent view of another fan-out.
@@ -54,37 +51,14 @@ final class FlowFanout {
     /// The streams that wait for the fan-out to be open.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
-    // Live subscriptions; see FlowFanout+Pass.swift.
-    /// The live subscriptions; `nil` for a slot that is free.
-    var liveSlots: [Subscription?] = []
-    /// Indices of the free slots of ``liveSlots``.
-    var freeSlots: [Int] = []
-    /// The events that were not yet sent to every live subscription.
-    var liveLog: [LiveLogEntry] = []
-    /// Live log position of the first entry of ``liveLog``. The live log position of an entry is the number of entries that
-    /// were appended before it, dropped ones included.
-    var liveLogBase = 0
-    /// Index of the live slot that the pass visits next.
-    var nextSlot = 0
-    /// Number of live slots that the current pass has not visited yet; 0 without a pass.
-    var slotsLeftInPass = 0
-    /// Whether this fan-out is in the shard's list of fan-outs with events to send.
+    /// The live subscriptions and the pass over them; see FlowFanout+Pass.swift.
+    var slots = LiveSlots()
+    /// The events that were not yet sent to every live subscription; see FlowFanout+Pass.swift.
+    var log = LiveLog()
+    /// Whether this fan-out is in the shard's list of fan-outs with events to send. The shard sets it.
     var isInPass = false
-    /// The latest result of coalescing live log entries, for subscribers at the same position.
-    var coalesced: CoalescedFrames?
-    /// Live log position below which entries may be for one account only, because they arrived before the flow had an
-    /// owner.
-    var restrictedLogEnd = 0
-
-    // Loads in flight; see FlowFanout+History.swift.
-    /// Subscriptions that wait for a history page, by the version after which it starts.
-    var pageWaiters: [Version: [Subscription]] = [:]
-    /// Subscriptions that wait for a snapshot, by the minimum version of that snapshot.
-    var snapshotWaiters: [Version: [Subscription]] = [:]
-    /// The latest encoded snapshot, with its version and the number of the newest transient event in it.
-    var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
-    /// The latest history page made of recent frames, for subscribers at the same position.
-    var page: CoalescedFrames?
+    /// What subscriptions that are not live wait for, and what was encoded for them; see FlowFanout+History.swift.
+    var history = FanoutHistory()
 
     /// When the subscriptions of a terminal flow end; `nil` while the flow is not terminal.
     private(set) var lingersUntil: NIODeadline?
@@ -99,8 +73,6 @@ final class FlowFanout {
 
     /// The account that owns the flow; `nil` while the flow does not exist.
     var account: String? { self.head?.account }
-    /// Live log position after the newest entry.
-    var liveLogEnd: Int { self.liveLogBase + self.liveLog.count }
     /// The ``TransientFrame/number`` of the newest stored transient event; 0 if there was none.
     var newestTransientNumber: UInt64 { self.transientCount }
 
@@ -201,11 +173,10 @@ final class FlowFanout {
         // Frames of the old history must not reach a reader of the new one.
         self.version = 0
         self.recent = RecentFrames(base: 0)
-        self.page = nil
-        self.restrictedLogEnd = 0
+        self.history.dropEncoded()
+        self.log.liftRestrictions()
         self.transients = .init()
         self.lingersUntil = nil
-        self.snapshot = nil
         self.forEachSubscription { $0.reset(.epoch) }
         self.clearLiveLog()
     }
@@ -239,12 +210,12 @@ final class FlowFanout {
     }
 
     /// Bytes of the kept state and the encoded snapshot.
-    var keptBytes: Int { (self.record?.state.bytes.count ?? 0) + (self.snapshot?.block.readableBytes ?? 0) }
+    var keptBytes: Int { (self.record?.state.bytes.count ?? 0) + self.history.snapshotBytes }
 
     /// Drops the kept state and the encoded snapshot.
     func dropSnapshot() {
         self.record = nil
-        self.snapshot = nil
+        self.history.dropSnapshot()
     }
 
     /// Drops the kept state and the encoded snapshot if no subscriber has needed them for a while. Called every second.
@@ -349,11 +320,7 @@ final class FlowFanout {
     func join(_ subscription: Subscription) {
         self.subscriptions[ObjectIdentifier(subscription)] = subscription
         self.subscriberCount += 1
-        if subscription.stream.wantsPresence {
-            self.presenceCount += 1
-            // The new subscriber was not sent `presence` yet: the next tick sends it.
-            self.lastSentPresence = [:]
-        }
+        if subscription.stream.wantsPresence { self.presence.joined() }
         self.shard.fanoutOccupied(self)
     }
 
@@ -362,7 +329,7 @@ final class FlowFanout {
         guard self.subscriptions.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
         self.removeLive(subscription)
         self.subscriberCount -= 1
-        if subscription.stream.wantsPresence { self.presenceCount -= 1 }
+        if subscription.stream.wantsPresence { self.presence.left() }
         if self.subscriberCount == 0 { self.shard.fanoutEmptied(self) }
     }
 

@@ -75,11 +75,7 @@ struct StreamAdmission {
         }
         if isHead { return .head(principal) }
         guard let number = self.shard.services.admit(principal) else {
-            return .full(
-                StreamBlock { buffer in
-                    buffer.writeRetry(milliseconds: self.shard.jitteredRetry())
-                    buffer.writeClosing(.full)
-                })
+            return .full(StreamEncoder(request).closing(.full, retryMilliseconds: self.shard.jitteredRetry()))
         }
         return .open(AdmittedStream(number: number, principal: principal, request: request))
     }

@@ -15,8 +15,13 @@ struct StreamRequest {
     var types: Set<EventType>?
     /// Whether the request is for `/v1/feed`.
     var isFeed = false
+    /// How the blocks are encoded: `?event=` and `?pad=`.
+    var encoding = EncodingOptions()
     /// The client's IP address, for the connection registry.
     var remote = "unknown"
+
+    /// Whether the stream has one cursor for several flows.
+    var hasSharedCursor: Bool { self.flows.count > 1 }
 
     /// A request that can never be answered with a stream. Temporary conditions are reported inside a stream instead.
     struct Malformed: Error {
@@ -37,6 +42,7 @@ struct StreamRequest {
     init(path: Substring, query: Substring, lastEventID: String?, maximumFlows: Int) throws(Malformed) {
         self.flows = []
         let parameters = QueryParameters(query)
+        self.encoding = try EncodingOptions(parameters)
         if path == "/v1/feed" {
             self.isFeed = true
             return

@@ -9,8 +9,8 @@ extension StreamShard {
     /// opened in time, ends the subscriptions of flows that have lingered long enough, resumes readers and removes empty
     /// fan-outs. Called every second.
     func tick() {
-        let block = self.heartbeat()
-        for stream in self.heartbeatWheel.advance() { stream.sendIfWritable(block) }
+        let heartbeat = self.heartbeat()
+        for stream in self.heartbeatWheel.advance() { stream.sendHeartbeat(heartbeat) }
         let seconds = self.now().seconds
         self.forEachStream { stream in
             if let end = stream.principal.endsAt(leeway: self.services.leewaySeconds), end <= seconds {
@@ -44,9 +44,7 @@ extension StreamShard {
     }
 
     /// The `heartbeat` event with the current time and delivery status.
-    func heartbeat() -> StreamBlock {
-        StreamBlock { $0.writeHeartbeat(at: self.now(), delivery: self.delivery) }
-    }
+    func heartbeat() -> EncodedEvent { ControlEvent.heartbeat(at: self.now(), self.delivery).encoded() }
 
     // MARK: Draining
 

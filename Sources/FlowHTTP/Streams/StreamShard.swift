@@ -255,8 +255,8 @@ final class StreamShard {
                 for fanout in self.fanouts.values { fanout.reset(to: epoch) }
             case .status(let status):
                 self.delivery = status
-                let block = self.heartbeat()
-                self.forEachStream { $0.sendIfWritable(block) }
+                let heartbeat = self.heartbeat()
+                self.forEachStream { $0.sendHeartbeat(heartbeat) }
             case .revoked(let list):
                 self.forEachStream { if list.isRevoked($0.principal) { $0.close(.revoked) } }
                 for stream in Array(self.openingStreams.values) where list.isRevoked(stream.principal) { stream.close(.revoked) }

@@ -11,11 +11,13 @@ final class Subscription {
     /// Index of the flow in the stream's cursor.
     let index: Int
     var reader: FlowReader
-    /// Live log position (see ``FlowFanout/liveLogBase``), not a version, of the first entry that the subscriber was not sent
+    /// Live log position (see ``LiveLog``), not a version, of the first entry that the subscriber was not sent
     /// yet. Used only while the subscription is live.
     var position = 0
     /// Index of the subscription's live slot; -1 while the subscription is not live.
     var liveSlot = -1
+    /// Whether the type filter left out events since the client was told the position.
+    var hasUnsentPosition = false
     /// Number of the newest transient event that the subscriber was sent.
     var lastTransient: UInt64 = 0
 

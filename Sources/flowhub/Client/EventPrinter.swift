@@ -80,9 +80,9 @@ struct EventPrinter {
         return (replaces ? "= " : "") + Terminal.sanitized(data.member(member)?.string ?? "")
     }
 
-    /// The members of a control event as `name=value`, without `flow_id` and `version`, which have columns of their own.
+    /// The members of a control event as `name=value`, without `type`, `flow_id` and `version`, which have columns of their own.
     private static func brief(_ data: JSONText) -> String {
-        data.members.filter { $0.key != "flow_id" && $0.key != "version" }
+        data.members.filter { !["type", "flow_id", "version"].contains($0.key) }
             .map { Terminal.sanitized("\($0.key)=\($0.value.stringValue ?? $0.value.string)") }.joined(separator: " ")
     }
 

@@ -16,7 +16,7 @@ import Testing
             let epoch = Epoch(counter: (generator.next() >> UInt64(generator.below(64))) & 0xfff_ffff_ffff, random: "x9")
             let version = Version(generator.next() >> UInt64(1 + generator.below(63)))
             var buffer = ByteBuffer()
-            buffer.writeIDLine(epoch: epoch, version: version)
+            buffer.writeIDLine(.flow(epoch, version))
             #expect(Cursor(String(buffer: buffer).dropFirst(4).dropLast()) == .flow(epoch, version))
         }
     }
@@ -28,7 +28,7 @@ import Testing
             let versions: [Version?] = flows.map { _ in generator.chance(20) ? nil : Version(generator.below(78_364_164_096)) }
             let hash = FlowSetHash(of: flows)
             var buffer = ByteBuffer()
-            buffer.writeIDLine(epoch: Self.epoch, flows: hash, versions: versions)
+            buffer.writeIDLine(.flows(Self.epoch, hash, versions))
             #expect(Cursor(String(buffer: buffer).dropFirst(4).dropLast()) == .flows(Self.epoch, hash, versions))
         }
     }
@@ -40,7 +40,7 @@ import Testing
         #expect(epoch.description.utf8.count == Epoch.maximumLength)
         var buffer = ByteBuffer()
         let versions = flows.map { _ -> Version? in 78_364_164_095 }
-        buffer.writeIDLine(epoch: epoch, flows: FlowSetHash(of: flows), versions: versions)
+        buffer.writeIDLine(.flows(epoch, FlowSetHash(of: flows), versions))
         let id = String(buffer: buffer).dropFirst(4).dropLast()
         #expect(id.utf8.count <= Cursor.maximumLength)
         #expect(id.utf8.allSatisfy { byte in Array("._~-".utf8).contains(byte) || Character(Unicode.Scalar(byte)).isASCIIName })

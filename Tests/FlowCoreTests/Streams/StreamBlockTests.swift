@@ -30,8 +30,8 @@ extension CoreStreams {
         @Test func runOfFramesIsOneChunk() {
             var builder = StreamBlock.Builder(capacity: 8)
             let frames = (1...3).map { Sample.frame($0) }
-            for frame in frames { builder.append(frame.block.payload, eventCount: 1) }
-            let text = frames.map { String(buffer: $0.block.payload) }.joined()
+            for frame in frames { builder.append(frame.encoded.block.payload, eventCount: 1) }
+            let text = frames.map { String(buffer: $0.encoded.block.payload) }.joined()
             #expect(builder.size == text.utf8.count)
             let block = builder.finish()
             #expect(String(buffer: block.chunk) == String(text.utf8.count, radix: 16) + "\r\n\(text)\r\n")

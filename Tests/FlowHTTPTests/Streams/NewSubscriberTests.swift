@@ -71,6 +71,6 @@ import Testing
 
     @Test func streamWithoutSnapshotStartsAtVersionOfOtherLoops() async throws {
         let text = try await self.firstBlocks(query: "snapshot=0", stored: 2)
-        #expect(text.contains("event: caught_up\ndata: {\"flow_id\":\"f\",\"version\":2}"), "\(text)")
+        #expect(text.contains("event: caught_up\ndata: {\"type\":\"caught_up\",\"flow_id\":\"f\",\"version\":2}"), "\(text)")
     }
 }

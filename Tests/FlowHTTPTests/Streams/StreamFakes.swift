@@ -86,6 +86,13 @@ final class RecordedOutput: StreamOutput {
     func write(_ block: StreamBlock) { self.text += String(buffer: block.payload) }
     func send(_ block: StreamBlock) { self.write(block) }
     func flush() {}
+
+    /// The text that was written since the last call.
+    func take() -> String {
+        defer { self.text = "" }
+        return self.text
+    }
+
     func finish() { self.hasEnded = true }
     func abort() { self.hasEnded = true }
     func ended(_ ending: StreamEnding) { self.ending = ending.name }

@@ -7,12 +7,11 @@ extension StreamChecker {
             if block.retry == nil { self.report("the first block of a connection has no retry", block) }
         }
         if self.hasClosed { self.report("received a block after the closing event of the stream", block) }
-        guard block.data != nil else {
-            if block.id != nil { self.checkID(of: block, isAlone: true) }
-            return
-        }
+        // Some clients dispatch such a block as an empty message.
+        guard block.data != nil else { return self.report("a block without data", block) }
+        if block.json.member("type")?.stringValue != block.event { self.report("the event field differs from the type", block) }
         switch block.event {
-        case "heartbeat": self.expectNoID(block)
+        case "heartbeat": self.checkOptionalID(block)
         case "closing": self.checkClosing(block)
         case "snapshot", "resync", "caught_up", "presence": self.checkControl(block)
         default: self.checkEvent(block)
@@ -21,6 +20,11 @@ extension StreamChecker {
 
     private mutating func expectNoID(_ block: EventBlock) {
         if block.id != nil { self.report("an event that must not have an id has one", block) }
+    }
+
+    /// Checks the id of a control event, which has one if the type filter left out events since the previous id.
+    private mutating func checkOptionalID(_ block: EventBlock) {
+        if block.id != nil { self.checkID(of: block, mayRepeatCursor: true) }
     }
 
     private func index(of block: EventBlock) -> Int? { self.trackedFlows.firstIndex { $0.flow == block.flow && !$0.hasEnded } }
@@ -32,12 +36,12 @@ extension StreamChecker {
             self.report("received a control event of a flow that it does not watch or no longer watches", block)
             return
         }
-        if block.event != "snapshot" { self.expectNoID(block) }
         switch block.event {
         case "snapshot": self.checkSnapshot(block, index)
         case "resync": self.checkResync(block, index)
         case "caught_up": self.checkCaughtUp(block, index)
         default:
+            self.expectNoID(block)
             if !self.target.wantsPresence { self.report("received presence without a request for it", block) }
             if (block.json.member("count")?.intValue ?? 0) < 1 { self.report("presence does not count this subscriber", block) }
         }
@@ -99,6 +103,7 @@ extension StreamChecker {
     }
 
     private mutating func checkResync(_ block: EventBlock, _ index: Int) {
+        self.expectNoID(block)
         let tracked = self.trackedFlows[index]
         guard let reason = block.json.member("reason")?.stringValue.flatMap({ ResyncReason(rawValue: $0) }),
             let to = block.json.member("to")?.intValue
@@ -135,16 +140,18 @@ extension StreamChecker {
         guard let version = block.version else { return self.report("caught up without a version", block) }
         if tracked.expectedResync != nil || tracked.announcedResync != nil || tracked.withdrawnAt != nil {
             self.report("caught up before the due resync or snapshot", block)
-        } else if tracked.adoptsPosition {
-            self.trackedFlows[index].adopt(version)
-        } else if tracked.version != version {
-            self.report("caught up at \(version), but the subscriber is at \(tracked.version.map(String.init) ?? "none")", block)
+        } else {
+            self.checkID(of: block, mayRepeatCursor: true)
+            let position = self.trackedFlows[index].version
+            if position != version {
+                self.report("caught up at \(version), but the subscriber is at \(position.map(String.init) ?? "none")", block)
+            }
         }
         self.trackedFlows[index].isCaughtUp = true
     }
 
     private mutating func checkClosing(_ block: EventBlock) {
-        self.expectNoID(block)
+        self.checkOptionalID(block)
         let reason = block.json.member("reason")?.stringValue ?? ""
         if block.json.member("reconnect")?.boolValue == nil { self.report("a closing event without reconnect", block) }
         let ended: [Int]
@@ -179,7 +186,6 @@ extension StreamChecker {
             self.report("an event of a type that is filtered out", block)
         }
         let json = block.json
-        if json.member("type")?.stringValue != block.event { self.report("the event field differs from the type", block) }
         guard let version = block.version else { return self.checkTransient(block, index) }
         guard block.id != nil else { return self.report("a durable event without an id", block) }
         let tracked = self.trackedFlows[index]

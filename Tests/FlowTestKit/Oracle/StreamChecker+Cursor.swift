@@ -8,12 +8,13 @@ extension StreamChecker {
         }
     }
 
-    /// Checks that a block's cursor is the subscriber's position in every flow.
+    /// Checks that a block's cursor is the subscriber's position in every flow. It may advance over versions that the type filter
+    /// skipped, in any flow.
     ///
     /// - Parameters:
-    ///   - isAlone: whether the block has only an id. Such an id may advance over versions that the type filter skipped.
+    ///   - mayRepeatCursor: whether the id may repeat the client's cursor of other flows, which is unverified.
     ///   - mayChangeEpoch: whether a resync with the reason `epoch` precedes the block.
-    mutating func checkID(of block: EventBlock, isAlone: Bool = false, mayChangeEpoch: Bool = false) {
+    mutating func checkID(of block: EventBlock, mayRepeatCursor: Bool = false, mayChangeEpoch: Bool = false) {
         guard let id = block.id else { return self.report("a block without its required id", block) }
         let isPlain = id.utf8.allSatisfy { byte in
             switch byte {
@@ -35,9 +36,8 @@ extension StreamChecker {
         }
         self.checkEpoch(epoch, block, mayChange: mayChangeEpoch)
         for index in self.trackedFlows.indices {
-            self.checkPosition(index, versions[index], block, isAlone: isAlone)
-            // An id without an event may repeat the client's cursor, which is unverified.
-            if let named = versions[index], !isAlone {
+            self.checkPosition(index, versions[index], block)
+            if let named = versions[index], !mayRepeatCursor || self.trackedFlows[index].flow == block.flow {
                 self.trackedFlows[index].highest[epoch] = max(self.trackedFlows[index].highest[epoch] ?? 0, named)
             }
         }
@@ -60,7 +60,7 @@ extension StreamChecker {
         }
     }
 
-    private mutating func checkPosition(_ index: Int, _ named: Version?, _ block: EventBlock, isAlone: Bool) {
+    private mutating func checkPosition(_ index: Int, _ named: Version?, _ block: EventBlock) {
         let tracked = self.trackedFlows[index]
         switch (named, tracked.version) {
         case (nil, nil): break
@@ -78,7 +78,7 @@ extension StreamChecker {
         case (let named?, let known?):
             if named < known {
                 self.report("the cursor goes back in \(tracked.flow), from \(known) to \(named)", block)
-            } else if !isAlone || !self.isFilteredOut(from: known + 1, to: named, tracked.flow) {
+            } else if !self.isFilteredOut(from: known + 1, to: named, tracked.flow) {
                 self.report("the cursor skips versions \(known + 1) to \(named) of \(tracked.flow)", block)
             }
             self.trackedFlows[index].version = named

@@ -1,0 +1,31 @@
+/// The parameters of a request that choose how the blocks of its stream are encoded.
+struct EncodingOptions: Sendable {
+    /// Maximum of `?pad=`.
+    static let maximumPadding = 8_192
+
+    /// `?event=message`: unnamed blocks.
+    var form = BlockForm.named
+    /// `?pad=`: number of spaces in the comment that precedes the first block and each heartbeat.
+    var padding = 0
+
+    init() {}
+
+    /// Reads the parameters `event` and `pad`.
+    init(_ parameters: QueryParameters) throws(StreamRequest.Malformed) {
+        switch parameters.first("event") {
+        case nil, "": break
+        case "message": self.form = .unnamed
+        default:
+            throw StreamRequest.Malformed(
+                code: "bad_parameter", detail: "The parameter event can only be message, for blocks without an event line.")
+        }
+        if let text = parameters.first("pad"), !text.isEmpty {
+            guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let padding = Int(text), padding <= Self.maximumPadding
+            else {
+                throw StreamRequest.Malformed(
+                    code: "bad_parameter", detail: "The parameter pad must be a number from 0 to \(Self.maximumPadding).")
+            }
+            self.padding = padding
+        }
+    }
+}
