@@ -165,8 +165,8 @@ public final class HubServer: Service {
         SessionRoutes(access: access, now: self.dependencies.now).add(to: group, and: router)
         ImportRoutes(access: access, imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return (
-            HTTPApplication(access: access, router: router, logger: self.logger),
-            HTTPApplication(access: operationsAccess, router: operationsRouter, logger: self.logger)
+            HTTPApplication(access: access, router: router, streams: RouteTable.streams, logger: self.logger),
+            HTTPApplication(access: operationsAccess, router: operationsRouter, streams: [], logger: self.logger)
         )
     }
 
@@ -300,8 +300,9 @@ public final class HubServer: Service {
     /// The handler that reads the header of the PROXY protocol and passes the client's address to the connection.
     private func proxyProtocolReader(for handler: ConnectionHandler) -> ProxyProtocolReader {
         let proxy = handler.peer
-        return ProxyProtocolReader { client in
+        return ProxyProtocolReader { client, isSecure in
             if let client { handler.peer = client.text }
+            handler.usesTLSAtProxy = isSecure
         } onInvalid: { [logger = self.logger, missing = self.missingProxyHeaders] in
             if let count = missing.add() {
                 logger.warning(

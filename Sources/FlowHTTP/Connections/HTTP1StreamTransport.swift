@@ -11,12 +11,12 @@ final class HTTP1StreamTransport: StreamOutput {
     private let connection: ConnectionHandler
     private let isChunked: Bool
     /// Further header fields of the response: those of CORS, if it applies.
-    private let fields: [HTTPField]
+    private let fields: HTTPFields
 
     /// - Parameters:
     ///   - connection: the connection, whose machine is *admitting*.
     ///   - fields: further header fields of the response.
-    init(_ connection: ConnectionHandler, fields: [HTTPField]) {
+    init(_ connection: ConnectionHandler, fields: HTTPFields) {
         self.connection = connection
         self.isChunked = connection.machine.carriesChunks
         self.fields = fields
