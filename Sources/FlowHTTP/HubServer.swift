@@ -145,7 +145,10 @@ public final class HubServer: Service {
             StorageHealthRoute(storage: self.dependencies.storage, namesCauses: false, logger: self.logger).add(to: router)
         }
         let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
-        FlowRoutes(manager: self.dependencies.manager, configuration: self.http, now: self.dependencies.now).add(to: group)
+        FlowRoutes(
+            manager: self.dependencies.manager, table: self.dependencies.table, configuration: self.http,
+            now: self.dependencies.now
+        ).add(to: group)
         PublishRoute(
             manager: self.dependencies.manager, table: self.dependencies.table, configuration: self.http,
             now: self.dependencies.now
@@ -178,9 +181,10 @@ public final class HubServer: Service {
     ) async throws {
         let configuration = self.http
         let accessLog = AccessLog(configuration.accessLog, logger: self.accessLogger)
-        for loop in group.makeIterator() {
-            let mailbox = ShardMailbox(loop: loop)
-            let sink = self.dependencies.table.attach(mailbox)
+        let eventLoops = Array(group.makeIterator())
+        let mailboxes = eventLoops.map { ShardMailbox(loop: $0) }
+        self.dependencies.table.attach(mailboxes)
+        for (sink, (loop, mailbox)) in zip(eventLoops, mailboxes).enumerated() {
             let context = try await loop.submit {
                 let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
                 let context = EventLoopContext(

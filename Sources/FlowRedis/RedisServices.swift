@@ -244,11 +244,11 @@ public final class RedisServices: Sendable {
         timeout.cancel()
         // An instance that an operator starts before it ends another one must hear what is published after that.
         guard isOurs, self.makeListener != nil else { return }
-        let patience = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
+        let listenTimeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
             listeningContinuation.yield()
         }
         _ = await listening.first { _ in true }
-        patience.cancel()
+        listenTimeout.cancel()
     }
 
     /// Writes pending registry changes and counters to Redis, then closes both connections.

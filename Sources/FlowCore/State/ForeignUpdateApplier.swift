@@ -143,8 +143,7 @@ public final class ForeignUpdateApplier: Sendable {
     /// Queues an update for the task of its flow. Called under the lock, so that updates are queued in order.
     private func queue(_ number: Int, _ flow: FlowID, _ state: inout State) {
         state.pending += 1
-        self.queues[Int(UInt(bitPattern: flow.hashValue) % UInt(Self.taskCount))].continuation.yield(
-            Work(number: number, term: state.term))
+        self.queues[flow.lane(of: Self.taskCount)].continuation.yield(Work(number: number, term: state.term))
     }
 
     /// Applies queued updates until the task is canceled.

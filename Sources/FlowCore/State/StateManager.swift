@@ -8,28 +8,25 @@ import Synchronization
 /// and retries the operation once. Results of store operations update ``HubHealth``. Safe to use from any task.
 public final class StateManager: Sendable {
     let store: any FlowStore
-    private let cache: any StateCache
+    let cache: any StateCache
     private let transients: any TransientStore
     private let bus: any EventBus
     private let outbox: (any Outbox)?
-    private let shared: (any SharedStateCache)?
-    private let counters: any Counters
-    private let health: HubHealth
-    /// What identifies a load that concurrent callers share. It includes the epoch, so that a load that started before an
-    /// epoch change is not shared with callers after the change.
-    private struct LoadKey: Hashable, Sendable {
-        var flow: FlowID
-        var epoch: Epoch
-    }
-
+    let shared: (any SharedStateCache)?
+    let counters: any Counters
+    let health: HubHealth
+    /// See ``Freshness/recent``. `nil`: no other instance changes the store, so a flow in memory is current at any age.
+    let maximumAge: Duration?
+    let now: @Sendable () -> ContinuousClock.Instant
     /// The loads from the store that are in flight.
-    private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
+    let loads: SingleFlight<LoadKey, Reading, StoreError>
     /// The loads from the shared state cache that are in flight.
-    private let sharedLoads = SingleFlight<LoadKey, FlowRecord?, Never>()
-    /// Reads the heads against which states from the caches are checked.
-    private let headReader = HeadReader()
-    /// The flows whose cached state needs no check now.
-    private let recentlyChecked = Mutex(RecentlyChecked())
+    let sharedLoads: SingleFlight<LoadKey, FlowRecord?, Never>
+    /// Reads the heads with which flows from the caches are compared.
+    let headReader: HeadReader
+    /// See ``checkCounts``.
+    let currentChecks = Atomic<Int>(0)
+    let outdatedChecks = Atomic<Int>(0)
     /// The epoch with which `epochChanged` was called last; before the first call, the epoch at the start.
     private let announcedEpoch: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
@@ -37,11 +34,15 @@ public final class StateManager: Sendable {
     /// - Parameters:
     ///   - outbox: marks commits as published when the bus has accepted them; `nil` if the store has no outbox.
     ///   - shared: the cache that the instances share; `nil` if there is none.
+    ///   - maximumAge: how old a flow in memory may be that ``Freshness/recent`` is content with; `nil` if no other instance changes
+    ///     the store.
+    ///   - now: the clock by which ages are measured.
     ///   - epochChanged: called once for each newly adopted epoch, in order, after the caches were emptied. Called under
     ///     a lock, from any thread; must not call back into the manager.
     public init(
         store: any FlowStore, cache: any StateCache, transients: any TransientStore, bus: any EventBus,
         outbox: (any Outbox)? = nil, shared: (any SharedStateCache)? = nil, counters: any Counters, health: HubHealth,
+        maximumAge: Duration? = nil, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         epochChanged: @escaping @Sendable (Epoch) -> Void
     ) {
         self.store = store
@@ -52,6 +53,11 @@ public final class StateManager: Sendable {
         self.shared = shared
         self.counters = counters
         self.health = health
+        self.maximumAge = maximumAge
+        self.now = now
+        self.loads = SingleFlight(now: now)
+        self.sharedLoads = SingleFlight(now: now)
+        self.headReader = HeadReader(now: now)
         self.epochChanged = epochChanged
         self.announcedEpoch = Mutex(store.epoch)
         cache.removeAll(epoch: store.epoch)
@@ -120,99 +126,6 @@ public final class StateManager: Sendable {
         }
     }
 
-    /// The flow or its tombstone, from the memory cache, else the shared cache, else the store.
-    ///
-    /// With a shared cache, a state from memory was the store's at most 1 s ago, and a state from the shared cache is the
-    /// store's: the flow's head is read to check that. Without one, the version sweep alone keeps the memory cache current.
-    /// - Parameter version: a version that the flow is known to have reached. A cached flow below it counts as a miss. A caller
-    ///   that names a version is content with it: a state from memory is then not checked.
-    /// - Returns: `nil` if the flow never existed.
-    public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
-        // While reads of the store fail, the version sweep fails too, so the caches may lack commits of other instances.
-        if !self.health.isReadUnavailable {
-            if let cached = self.cachedRecord(of: flow, atLeast: version) {
-                guard self.shared != nil, version == 0 else { return cached }
-                if try await self.isCurrent(cached) { return cached }
-            } else if let shared = try await self.sharedRecord(of: flow, atLeast: version) {
-                return shared
-            }
-        }
-        let record = try await self.loadRecord(of: flow)
-        if (record?.version ?? 0) >= version { return record }
-        // The load was shared with an earlier caller, and had read the flow before this version was committed.
-        return try await self.loadRecord(of: flow)
-    }
-
-    /// Whether no later version than that of the cached flow was committed, as of at most 1 s ago. If there is one, drops the
-    /// flow from the memory cache.
-    private func isCurrent(_ cached: FlowRecord) async throws(StoreError) -> Bool {
-        let flow = cached.head.flow
-        if self.recentlyChecked.withLock({ $0.contains(flow) }) { return true }
-        let head = try await self.storedHead(of: flow)
-        // Without the flow, or with a lower version, the store has regressed: the version sweep raises the epoch.
-        guard let head, head.version > cached.version else {
-            self.recentlyChecked.withLock { $0.insert(flow) }
-            return true
-        }
-        self.cache.remove(flow, below: head.version)
-        return false
-    }
-
-    /// The flow's head in the store, from a query that starts after this call and that concurrent callers share.
-    private func storedHead(of flow: FlowID) async throws(StoreError) -> FlowHead? {
-        try await self.headReader.head(of: flow) { [self] flows throws(StoreError) in try await self.heads(of: flows) }
-    }
-
-    /// The flow from the shared cache; `nil` on a miss. It is then cached in memory, where the version sweep keeps it
-    /// current.
-    ///
-    /// The shared cache may have an older genuine state, which another program has written back. So a state that this instance
-    /// has not in memory is taken only if the store's head has the same version.
-    private func sharedRecord(of flow: FlowID, atLeast version: Version) async throws(StoreError) -> FlowRecord? {
-        guard let shared = self.shared else { return nil }
-        let epoch = self.store.epoch
-        let record = await self.sharedLoads.value(for: LoadKey(flow: flow, epoch: epoch)) {
-            await shared.record(of: flow, atLeast: 0, epoch: epoch)
-        }
-        guard let found = record, found.version >= version, let head = try await self.storedHead(of: flow),
-            head.version == found.version, self.store.epoch == epoch
-        else { return nil }
-        self.cache.put(found, epoch: epoch)
-        self.recentlyChecked.withLock { $0.insert(flow) }
-        // This instance may have cached a newer version in the meantime.
-        return self.cache.record(of: flow, atLeast: version)
-    }
-
-    /// The flow from the memory cache; `nil` on a miss.
-    public func cachedRecord(of flow: FlowID, atLeast version: Version = 0) -> FlowRecord? {
-        let cached = self.cache.record(of: flow, atLeast: version)
-        self.counters.add(1, to: cached == nil ? .cacheStateMiss : .cacheStateHit)
-        return cached
-    }
-
-    /// The flow from the store. Concurrent calls share one load, which may have started before this call.
-    public func loadRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
-        try await self.loads.value(for: LoadKey(flow: flow, epoch: self.store.epoch)) { [self] () async throws(StoreError) in
-            try await self.loadFreshRecord(of: flow)
-        }
-    }
-
-    /// The flow from the store, by a load that starts after this call and is not shared. The result is cached.
-    public func loadFreshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
-        try await self.reading { () async throws(StoreError) in
-            let epoch = self.store.epoch
-            let record = try await self.store.load(flow)
-            if let record {
-                self.cache.put(record, epoch: epoch)
-                if let shared = self.shared {
-                    shared.put(record, epoch: epoch)
-                    self.recentlyChecked.withLock { $0.insert(flow) }
-                }
-            }
-            return record
-        }
-    }
-
     /// A history page: durable events above a version, from the store.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         try await self.reading { () async throws(StoreError) in
@@ -277,14 +190,13 @@ public final class StateManager: Sendable {
             guard epoch > announced else { return }
             announced = epoch
             self.cache.removeAll(epoch: epoch)
-            self.recentlyChecked.withLock { $0.removeAll() }
             self.transients.removeAll()
             self.epochChanged(epoch)
         }
     }
 
     /// Runs a read of the store under the adopted epoch, and reports its success to ``HubHealth``.
-    private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
+    func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let value = try await self.underCurrentEpoch(.read, body)
         self.health.storeSucceeded(.read)
         return value

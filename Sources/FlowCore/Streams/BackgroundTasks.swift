@@ -176,8 +176,8 @@ public final class BackgroundTasks: Sendable {
 
     /// The version sweep: compares the store's heads of all watched and cached flows with what was delivered or cached.
     ///
-    /// Reads are requested for watched flows that are behind the store, and outdated cache entries are dropped. If the
-    /// store has a lower version than was delivered or cached, it regressed, and the epoch is raised.
+    /// Reads are requested for watched flows that are behind the store, outdated cache entries are dropped, and the others are
+    /// known to be current. If the store has a lower version than was delivered or cached, it regressed, and the epoch is raised.
     private func sweep() async {
         let cached = self.cache.versions()
         let flows = Array(Set(self.table.watchedFlows()).union(cached.keys))
@@ -190,17 +190,18 @@ public final class BackgroundTasks: Sendable {
                 let epoch = self.manager.epoch
                 // Must precede the read of the heads: events that are delivered during that read may be above its result.
                 let delivered = self.table.deliveredVersions(of: batch)
+                let readAt = self.manager.now()
                 let heads = try await self.manager.heads(of: batch)
                 let ended = self.tombstonesMayHaveEndedBefore
                 let storeRegressed = self.table.applySweep(batch, heads: heads, delivered: delivered, endedBefore: ended)
-                let endedTombstones = self.dropEndedTombstones(batch, heads, before: ended)
+                let endedTombstones = self.dropEndedTombstones(batch, heads, before: ended, epoch: epoch, at: readAt)
                 if storeRegressed || Self.isAhead(cached, batch.filter { !endedTombstones.contains($0) }, heads) {
                     self.logger.error(
                         "Store has lower versions than this instance has delivered or cached (restored?); raising the epoch")
                     try await self.manager.raiseEpoch(from: epoch, now: self.clock.now())
                     return
                 }
-                for head in heads { self.cache.remove(head.flow, below: head.version) }
+                for head in heads { self.cache.compare(head.flow, with: head.version, epoch: epoch, at: readAt) }
             }
         } catch {
             if let count = self.sweepFailureLog.add() {
@@ -220,13 +221,15 @@ public final class BackgroundTasks: Sendable {
 
     /// Drops the cached tombstones that the store does not have any more, if they may have ended.
     /// - Returns: the flows of these tombstones.
-    private func dropEndedTombstones(_ flows: [FlowID], _ heads: [FlowHead], before moment: Timestamp) -> Set<FlowID> {
+    private func dropEndedTombstones(
+        _ flows: [FlowID], _ heads: [FlowHead], before moment: Timestamp, epoch: Epoch, at readAt: ContinuousClock.Instant
+    ) -> Set<FlowID> {
         let existing = Set(heads.map(\.flow))
         var ended: Set<FlowID> = []
         for flow in flows where !existing.contains(flow) {
             guard let record = self.cache.record(of: flow, atLeast: 0), record.head.isDeleted, record.head.updatedAt < moment
             else { continue }
-            self.cache.remove(flow, below: record.version + 1)
+            self.cache.compare(flow, with: record.version + 1, epoch: epoch, at: readAt)
             ended.insert(flow)
         }
         return ended

@@ -9,22 +9,13 @@
 ///
 /// The sequencer does no I/O: the caller carries out the ``Step`` that each method returns.
 public struct Sequencer: ~Copyable {
-    /// What the caller must do: deliver `events` in order, then start `read` unless it is `nil`. The sequencer has at most
+    /// What the caller must do: deliver `events` in order, then start the read of ``readAfter`` unless it is `nil`. The sequencer has at most
     /// one read in flight.
     public struct Step: Sendable {
-        /// A read of the store.
-        public enum Read: Hashable, Sendable {
-            /// The flow's version and state. The sequencer itself never requests this read; ``WatchTable`` does, for a watch
-            /// that is not open yet.
-            case head
-            /// Durable events above this version.
-            case page(after: Version)
-        }
-
         /// The events that are next in version order.
         public var events: [FlowEvent] = []
-        /// The read to start; `nil` if none is needed, or one is in flight.
-        public var read: Read?
+        /// The version above which durable events must be read from the store; `nil` if no read is needed, or one is in flight.
+        public var readAfter: Version?
         /// Number of buffered events that were dropped because their version is above the store's.
         public var phantoms = 0
         /// Whether ``Sequencer/last`` advanced over pruned versions, for which there are no events. `events` come after them.
@@ -160,7 +151,7 @@ public struct Sequencer: ~Copyable {
 
     /// Reports the flow's version as the version sweep found it. The step requests a read if the version is above ``last``,
     /// or if an earlier read has not closed a gap. A version below ``last`` has no effect: the caller detects that the store
-    /// regressed, see ``WatchTable/applySweep(_:heads:delivered:)``.
+    /// regressed, see ``WatchTable/applySweep(_:heads:delivered:endedBefore:)``.
     public mutating func sweepReported(_ version: Version) -> Step {
         switch self.state {
         case .starting:
@@ -173,12 +164,6 @@ public struct Sequencer: ~Copyable {
             self.state = .following(following)
             return step
         }
-    }
-
-    /// Whether a higher version than the store's was handed out, which means that the store regressed. `false` while
-    /// starting.
-    public func isAhead(of version: Version) -> Bool {
-        self.last.map { $0 > version } ?? false
     }
 }
 
@@ -198,6 +183,6 @@ extension Sequencer.Following {
         self.isReading = true
         self.reads += 1
         self.hasOverflowed = false
-        step.read = .page(after: self.last)
+        step.readAfter = self.last
     }
 }

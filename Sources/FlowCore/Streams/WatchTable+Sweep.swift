@@ -3,11 +3,11 @@ import Synchronization
 /// The version sweep, changes of the epoch, and repeated requests for what was not read yet.
 extension WatchTable {
     /// The last delivered version of each of these flows. Flows that are not watched, or whose watch is not open, are left
-    /// out. To be called before the heads are read: see ``applySweep(_:heads:delivered:)``.
+    /// out. To be called before the heads are read: see ``applySweep(_:heads:delivered:endedBefore:)``.
     public func deliveredVersions(of flows: [FlowID]) -> [FlowID: Version] {
         var versions: [FlowID: Version] = [:]
         for flow in flows {
-            versions[flow] = self.stripe(of: flow).watches.withLock { $0[flow]?.sequencer.last }
+            versions[flow] = self.stripe(of: flow).state.withLock { $0.watches[flow]?.sequencer.last }
         }
         return versions
     }
@@ -36,16 +36,16 @@ extension WatchTable {
                 storeRegressed = storeRegressed || !hasEnded
                 continue
             }
-            let read: Read? = self.stripe(of: flow).watches.withLock { watches in
-                guard let watch = watches[flow] else { return nil }
+            let item: WorkItem? = self.stripe(of: flow).state.withLock { stripe in
+                guard let watch = stripe.watches[flow] else { return nil }
                 if !watch.isOpen {
                     guard !watch.isReading else { return nil }
                     watch.isReading = true
-                    return (.head, watch.epoch)
+                    return .open(flow, watch.epoch)
                 }
                 return self.apply(watch.sequencer.sweepReported(version), to: watch, flow: flow, head: versions[flow])
             }
-            self.request(read, of: flow)
+            if let item { self.enqueueWork(item) }
         }
         return storeRegressed
     }
@@ -56,15 +56,15 @@ extension WatchTable {
         // Before the watches are replaced: a sink must receive the epoch before a delivery from it. The sink ignores
         // deliveries of the old epoch that arrive later.
         self.broadcast(.reset(epoch))
-        self.epoch.withLock { $0 = epoch }
         for stripe in self.stripes {
-            let flows = stripe.watches.withLock { watches in
-                for (flow, watch) in watches {
+            let flows = stripe.state.withLock { stripe in
+                stripe.epoch = epoch
+                for (flow, watch) in stripe.watches {
                     let newWatch = Watch(sinks: watch.sinks, epoch: epoch)
                     newWatch.isReading = true
-                    watches[flow] = newWatch
+                    stripe.watches[flow] = newWatch
                 }
-                return Array(watches.keys)
+                return Array(stripe.watches.keys)
             }
             for flow in flows { self.enqueueWork(.open(flow, epoch)) }
         }
@@ -78,9 +78,9 @@ extension WatchTable {
     /// read even without a confirmation; the version sweep then finds the events that the bus does not deliver.
     public func tick() {
         for stripe in self.stripes {
-            let due = stripe.watches.withLock { watches in
+            let due = stripe.state.withLock { stripe in
                 var due: [(FlowID, Epoch)] = []
-                for (flow, watch) in watches where !watch.sinksAwaitingOpen.isEmpty && !watch.isReading {
+                for (flow, watch) in stripe.watches where !watch.sinksAwaitingOpen.isEmpty && !watch.isReading {
                     watch.ticksUnconfirmed += 1
                     guard watch.isOpen || watch.ticksUnconfirmed > 1 else { continue }
                     watch.isReading = true

@@ -7,8 +7,9 @@ import Synchronization
 /// been loaded; from then on the flow's events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``,
 /// ``BackgroundTasks`` does the read and reports the result. Results from before an epoch change are ignored.
 ///
-/// All methods may be called from any thread. Flows are distributed over 16 stripes with one lock each. Deliveries are
-/// handed to the sinks under that lock, which keeps one flow's deliveries in order; a sink only appends to a queue.
+/// All methods may be called from any thread. Flows are distributed over 16 stripes with one lock each, the only lock that an
+/// event takes. Deliveries are handed to the sinks under that lock, which keeps one flow's deliveries in order; a sink only
+/// appends to a queue.
 public final class WatchTable: BusSink {
     /// A watched flow. Confined to its stripe's lock.
     final class Watch {
@@ -39,9 +40,24 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// One sixteenth of the watches, with a lock of its own.
+    /// One sixteenth of the watches, with a lock of its own. A class, because a mutex cannot be an element of an array.
     final class Stripe: Sendable {
-        let watches = Mutex<[FlowID: Watch]>([:])
+        struct State {
+            /// The adopted epoch. All watches of the stripe are of this epoch.
+            var epoch: Epoch
+            var watches: [FlowID: Watch] = [:]
+        }
+
+        let state: Mutex<State>
+
+        init(epoch: Epoch) { self.state = Mutex(State(epoch: epoch)) }
+    }
+
+    /// All sinks. They are set once, before the first flow is watched.
+    private final class SinkList: Sendable {
+        let sinks: [any DeliverySink]
+
+        init(_ sinks: [any DeliverySink]) { self.sinks = sinks }
     }
 
     /// Work that the table requests from ``BackgroundTasks``. The epoch is that of the watch: if the watch has another one
@@ -59,10 +75,7 @@ public final class WatchTable: BusSink {
 
     let stripes: [Stripe]
     private let bus: any EventBus
-    /// The adopted epoch, in which new watches are made.
-    let epoch: Mutex<Epoch>
-    /// The sinks in the order of ``attach(_:)``. An index of a sink is its index in this array.
-    private let sinks = Mutex<[any DeliverySink]>([])
+    private let sinkList = AtomicLazyReference<SinkList>()
     private let foreignMonitor: ForeignMessageMonitor?
     let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
@@ -75,9 +88,8 @@ public final class WatchTable: BusSink {
         enqueueWork: @escaping @Sendable (WorkItem) -> Void
     ) {
         self.foreignMonitor = foreignMonitor
-        self.stripes = (0..<16).map { _ in Stripe() }
+        self.stripes = (0..<16).map { _ in Stripe(epoch: epoch) }
         self.bus = bus
-        self.epoch = Mutex(epoch)
         self.enqueueWork = enqueueWork
     }
 
@@ -86,21 +98,22 @@ public final class WatchTable: BusSink {
 
     // MARK: Watching flows
 
-    /// Adds the sink of an event loop. Sinks are never removed.
-    /// - Returns: its index, for ``watch(_:sink:)``.
-    public func attach(_ sink: any DeliverySink) -> Int {
-        self.sinks.withLock { sinks in
-            sinks.append(sink)
-            return sinks.count - 1
-        }
+    /// Sets the sinks, one for each event loop. To be called once, before the first flow is watched. The index of a sink in the
+    /// array identifies it, for example in ``watch(_:sink:)``.
+    public func attach(_ sinks: [any DeliverySink]) {
+        let list = SinkList(sinks)
+        precondition(self.sinkList.storeIfNil(list) === list, "The sinks of a watch table are set once.")
     }
+
+    /// The sinks; none before ``attach(_:)``.
+    private var sinks: [any DeliverySink] { self.sinkList.load()?.sinks ?? [] }
 
     /// Starts delivery of a flow's events to a sink. The sink must ignore events of the flow that arrive before
     /// ``Delivery/opened(_:_:head:epoch:last:)``. The first sink of a flow makes the bus subscribe to it.
-    /// - Parameter sink: the index that ``attach(_:)`` returned.
+    /// - Parameter sink: the sink's index in ``attach(_:)``.
     public func watch(_ flow: FlowID, sink: Int) {
-        let isFirst = self.stripe(of: flow).watches.withLock { watches in
-            if let watch = watches[flow] {
+        let isFirst = self.stripe(of: flow).state.withLock { stripe in
+            if let watch = stripe.watches[flow] {
                 if !watch.sinks.contains(sink) { watch.sinks.append(sink) }
                 watch.sinksAwaitingOpen.insert(sink)
                 // The new sink needs the flow as it is now. What was loaded when the watch was opened may be outdated.
@@ -110,20 +123,20 @@ public final class WatchTable: BusSink {
                 }
                 return false
             }
-            watches[flow] = Watch(sinks: [sink], epoch: self.epoch.withLock { $0 })
+            stripe.watches[flow] = Watch(sinks: [sink], epoch: stripe.epoch)
             return true
         }
         if isFirst { self.bus.subscribe(to: flow) }
     }
 
     /// Ends delivery of a flow to a sink. The bus subscription ends when no sink watches the flow any more.
-    /// - Parameter sink: the index that ``attach(_:)`` returned.
+    /// - Parameter sink: the sink's index in ``attach(_:)``.
     public func unwatch(_ flow: FlowID, sink: Int) {
-        let wasLast = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow] else { return false }
+        let wasLast = self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow] else { return false }
             watch.sinks.removeAll { $0 == sink }
             watch.sinksAwaitingOpen.remove(sink)
-            if watch.sinks.isEmpty { watches[flow] = nil }
+            if watch.sinks.isEmpty { stripe.watches[flow] = nil }
             return watch.sinks.isEmpty
         }
         guard wasLast else { return }
@@ -134,18 +147,18 @@ public final class WatchTable: BusSink {
 
     /// Whether at least one sink of this instance watches the flow.
     public func isWatched(_ flow: FlowID) -> Bool {
-        self.stripe(of: flow).watches.withLock { $0[flow] != nil }
+        self.stripe(of: flow).state.withLock { $0.watches[flow] != nil }
     }
 
     /// All flows that at least one sink of this instance watches, in any order.
     public func watchedFlows() -> [FlowID] {
-        self.stripes.flatMap { stripe in stripe.watches.withLock { Array($0.keys) } }
+        self.stripes.flatMap { stripe in stripe.state.withLock { Array($0.watches.keys) } }
     }
 
     /// The flow's head as of the last delivered event; `nil` if the flow is not watched, if its watch is not open yet, or
     /// if the flow did not exist then.
     public func head(of flow: FlowID) -> FlowHead? {
-        self.stripe(of: flow).watches.withLock { $0[flow]?.head }
+        self.stripe(of: flow).state.withLock { $0.watches[flow]?.head }
     }
 
     /// The highest version of the flow that a subscriber of this instance may have received; 0 if the flow is not watched.
@@ -155,8 +168,8 @@ public final class WatchTable: BusSink {
     /// - Parameter epoch: the caller's epoch. The result is 0 if the watch has another epoch: versions of different epochs
     ///   cannot be compared.
     public func highestShown(of flow: FlowID, epoch: Epoch) -> Version {
-        self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return 0 }
+        self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return 0 }
             return max(watch.sequencer.last ?? 0, watch.shown)
         }
     }
@@ -164,8 +177,8 @@ public final class WatchTable: BusSink {
     /// Records that a sink sends a subscriber this version, which the table may not have delivered yet. Ignored if the flow
     /// is not watched, or if its watch has another epoch.
     public func noteShown(_ flow: FlowID, _ version: Version, epoch: Epoch) {
-        self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return }
+        self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return }
             watch.shown = max(watch.shown, version)
         }
     }
@@ -173,8 +186,8 @@ public final class WatchTable: BusSink {
     /// Whether the flow's watch is open and the store had no such flow as of the last delivery. `false` if the flow is not
     /// watched.
     public func isKnownAbsent(_ flow: FlowID) -> Bool {
-        self.stripe(of: flow).watches.withLock { watches in
-            watches[flow].map { $0.isOpen && $0.head == nil && $0.sequencer.last == 0 } ?? false
+        self.stripe(of: flow).state.withLock { stripe in
+            stripe.watches[flow].map { $0.isOpen && $0.head == nil && $0.sequencer.last == 0 } ?? false
         }
     }
 
@@ -183,8 +196,8 @@ public final class WatchTable: BusSink {
     /// Requests the read that opens the flow's watch, unless the watch is open or the read is in flight. Called when the bus
     /// has confirmed its subscription to the flow, so that no event published after the read is missed.
     public func subscribed(to flow: FlowID) {
-        let epoch: Epoch? = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return nil }
+        let epoch: Epoch? = self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], !watch.isReading, !watch.isOpen else { return nil }
             watch.isReading = true
             return watch.epoch
         }
@@ -199,15 +212,10 @@ public final class WatchTable: BusSink {
     /// Delivers a transient or foreign event, or hands a durable one to the flow's sequencer. A message of another epoch
     /// is ignored; one of a higher epoch requests a version sweep, which finds the new epoch.
     private func receive(_ message: BusMessage) {
-        let epoch = self.epoch.withLock { $0 }
-        if message.epoch != epoch {
-            if message.epoch > epoch { self.enqueueWork(.sweep) }
-            return
-        }
         var undelivered: ForeignMessageMonitor.Reason?
-        let read: Read? = self.stripe(of: message.flow).watches.withLock { watches in
-            // Compare the watch's own epoch too: another thread may have replaced the watch since the table's epoch was read.
-            guard let watch = watches[message.flow], watch.epoch == epoch else { return nil }
+        let item: WorkItem? = self.stripe(of: message.flow).state.withLock { stripe in
+            guard message.epoch == stripe.epoch else { return message.epoch > stripe.epoch ? .sweep : nil }
+            guard let watch = stripe.watches[message.flow] else { return nil }
             switch message.content {
             case .transient(let event):
                 guard watch.isOpen else { return nil }
@@ -229,7 +237,7 @@ public final class WatchTable: BusSink {
             }
         }
         if let undelivered { self.foreignMonitor?.count(undelivered, flow: message.flow.rawValue) }
-        self.request(read, of: message.flow)
+        if let item { self.enqueueWork(item) }
     }
 
     /// Why subscribers of the flow's owner do not receive a foreign event for `account`; `nil` if they do, or if the flow does not
@@ -246,7 +254,7 @@ public final class WatchTable: BusSink {
     public func deliveryChanged() { self.enqueueWork(.sweep) }
 
     /// The highest backlog of all sinks.
-    public var backlog: Int { self.sinks.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
+    public var backlog: Int { self.sinks.reduce(0) { max($0, $1.backlog) } }
 
     /// Requests a read of the revocations when another instance reports that they have changed.
     public func receivedNotification(_ notification: PeerNotification) {
@@ -264,8 +272,8 @@ public final class WatchTable: BusSink {
     ///   - last: the flow's latest transient events.
     ///   - epoch: the epoch of the work item. The result is ignored if the flow's watch has another epoch by now.
     public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent], epoch: Epoch) {
-        let read: Read? = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return nil }
+        let item: WorkItem? = self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return nil }
             watch.isReading = false
             let version = record?.version ?? 0
             let step: Sequencer.Step
@@ -286,23 +294,23 @@ public final class WatchTable: BusSink {
             watch.sinksAwaitingOpen = []
             return self.apply(step, to: watch, flow: flow, head: record?.head)
         }
-        self.request(read, of: flow)
+        if let item { self.enqueueWork(item) }
     }
 
     /// Reports the result of ``WorkItem/page(_:after:_:)``, and delivers the events that are next in version order.
     public func loaded(_ flow: FlowID, _ page: EventPage, epoch: Epoch) {
-        let read: Read? = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return nil }
+        let item: WorkItem? = self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return nil }
             let step = watch.sequencer.pageLoaded(page)
             return self.apply(step, to: watch, flow: flow, head: page.head)
         }
-        self.request(read, of: flow)
+        if let item { self.enqueueWork(item) }
     }
 
     /// Reports that a ``WorkItem/open(_:_:)`` failed. ``tick()`` requests the read again while a sink waits for its result.
     public func openFailed(_ flow: FlowID, epoch: Epoch) {
-        self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return }
+        self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return }
             watch.isReading = false
         }
     }
@@ -310,33 +318,30 @@ public final class WatchTable: BusSink {
     /// Reports that a ``WorkItem/page(_:after:_:)`` failed. The next version sweep or early event requests the history page
     /// again.
     public func loadFailed(_ flow: FlowID, epoch: Epoch) {
-        self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], watch.epoch == epoch else { return }
+        self.stripe(of: flow).state.withLock { stripe in
+            guard let watch = stripe.watches[flow], watch.epoch == epoch else { return }
             watch.sequencer.readFailed()
         }
     }
 
     /// Hands a delivery to every sink.
     public func broadcast(_ delivery: Delivery) {
-        for sink in self.sinks.withLock({ $0 }) { sink.deliver(delivery) }
+        for sink in self.sinks { sink.deliver(delivery) }
     }
 
     // MARK: Steps
 
     /// The stripe that holds the flow's watch, if there is one. A flow always maps to the same stripe.
     func stripe(of flow: FlowID) -> Stripe {
-        self.stripes[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & 15)]
+        self.stripes[flow.lane(of: self.stripes.count)]
     }
-
-    /// A read to request, with the epoch of its watch.
-    typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
 
     /// Delivers a sequencer step's events to the watch's sinks. Must be called under the stripe's lock.
     /// - Parameter head: the flow's head at or after the last event; `nil` if unknown.
-    /// - Returns: the read that the step requests, for ``request(_:of:)`` after the lock is released.
-    func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
+    /// - Returns: the read that the step requests, to be enqueued after the lock is released.
+    func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> WorkItem? {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }
-        let read = step.read.map { ($0, watch.epoch) }
+        let read = step.readAfter.map { WorkItem.page(flow, after: $0, watch.epoch) }
         guard step.skippedPruned || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
         let frames = step.events.map { Frame.durable($0, of: flow, epoch: watch.epoch) }
         // A head of another version may have another status. Only its account is certain, because it never changes.
@@ -348,16 +353,7 @@ public final class WatchTable: BusSink {
 
     /// Hands a delivery to the sinks with these indices.
     private func deliver(_ delivery: Delivery, to sinkIndices: [Int]) {
-        let sinks = self.sinks.withLock { $0 }
+        let sinks = self.sinks
         for index in sinkIndices { sinks[index].deliver(delivery) }
-    }
-
-    /// Enqueues the work item for a read; does nothing for `nil`.
-    func request(_ read: Read?, of flow: FlowID) {
-        switch read {
-        case (.head, let epoch)?: self.enqueueWork(.open(flow, epoch))
-        case (.page(let after), let epoch)?: self.enqueueWork(.page(flow, after: after, epoch))
-        case nil: break
-        }
     }
 }

@@ -58,6 +58,14 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return self.slots[position].value
     }
 
+    /// Changes the value for a key in place, without marking the entry as used. Its cost must stay the same.
+    /// - Returns: the result of `body`; `nil` if the key has no entry.
+    @inlinable
+    package mutating func modify<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
+        guard let position = self.index[key] else { return nil }
+        return body(&self.slots[position].value)
+    }
+
     /// Sets the value for a key and evicts entries until the limits are met. A value that costs more than ``maximumCost`` is
     /// not kept; the key then has no entry.
     /// - Returns: the evicted entries, including the value itself if it was not kept.

@@ -18,8 +18,18 @@ public final class MemoryStateCache: StateCache {
 
     /// One of 16 parts of the cache; a flow's hash selects its shard.
     private struct Shard: Sendable {
+        struct Entry: Sendable {
+            var record: FlowRecord
+            /// See ``CachedFlow/currentAt``.
+            var currentAt: ContinuousClock.Instant?
+
+            mutating func confirm(at instant: ContinuousClock.Instant) {
+                self.currentAt = self.currentAt.map { max($0, instant) } ?? instant
+            }
+        }
+
         var epoch: Epoch?
-        var records: ClockCache<FlowID, FlowRecord>
+        var entries: ClockCache<FlowID, Entry>
         /// Versions of the flows evicted last, below which no state is cached: the newer half here and the older
         /// half in `olderFloors`.
         var floors: [FlowID: Version] = [:]
@@ -27,7 +37,7 @@ public final class MemoryStateCache: StateCache {
 
         /// Remembers the version of an evicted flow. When the newer half is full, it replaces the older half.
         mutating func remember(_ flow: FlowID, _ version: Version) {
-            if self.floors.count >= self.records.maximumEntries {
+            if self.floors.count >= self.entries.maximumEntries {
                 self.olderFloors = self.floors
                 self.floors = [:]
             }
@@ -45,7 +55,6 @@ public final class MemoryStateCache: StateCache {
         init(_ shard: Shard) { self.shard = Mutex(shard) }
     }
 
-    /// A power of two, so that a shard is chosen with a bit mask.
     private static let shardCount = 16
     /// Estimated bytes of an entry in addition to its state: keys, strings, and hash table slots.
     private static let entryOverhead = 384
@@ -56,37 +65,53 @@ public final class MemoryStateCache: StateCache {
         let entries = max(1, limits.entries / Self.shardCount)
         let bytes = limits.bytes / Self.shardCount
         self.cells = (0..<Self.shardCount).map { _ in
-            Cell(Shard(records: ClockCache(maximumEntries: entries, maximumCost: bytes)))
+            Cell(Shard(entries: ClockCache(maximumEntries: entries, maximumCost: bytes)))
         }
     }
 
     /// The cached flow; `nil` if it is not cached or its version is below the given one.
-    public func record(of flow: FlowID, atLeast version: Version) -> FlowRecord? {
+    public func flow(_ flow: FlowID, atLeast version: Version) -> CachedFlow? {
         self.cell(of: flow).shard.withLock { shard in
-            guard let record = shard.records.value(for: flow), record.version >= version else { return nil }
-            return record
+            guard let epoch = shard.epoch, let entry = shard.entries.value(for: flow), entry.record.version >= version else {
+                return nil
+            }
+            return CachedFlow(record: entry.record, epoch: epoch, currentAt: entry.currentAt)
         }
     }
 
     /// Caches a stored flow. Has no effect if a higher version of the flow is cached or remembered, or if `epoch` is
     /// not the one that was last passed to ``removeAll(epoch:)``.
-    public func put(_ record: FlowRecord, epoch: Epoch) {
+    /// - Returns: `false` if it had no effect.
+    @discardableResult
+    public func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
         let flow = record.head.flow
-        self.cell(of: flow).shard.withLock { shard in
-            guard shard.epoch == epoch else { return }
-            let known = shard.records.value(for: flow)?.version ?? shard.floor(of: flow)
-            if record.version < known { return }
+        return self.cell(of: flow).shard.withLock { shard in
+            guard shard.epoch == epoch else { return false }
+            let cached = shard.entries.modify(flow) { $0 }
+            let known = cached?.record.version ?? shard.floor(of: flow)
+            if record.version < known { return false }
+            // A change of this process follows what the cached flow had.
+            var entry = Shard.Entry(record: record, currentAt: cached?.currentAt)
+            if let readAt { entry.confirm(at: readAt) }
             let cost = Self.entryOverhead + record.state.bytes.count + record.fence.bytes.count + flow.rawValue.utf8.count
-            for (flow, evicted) in shard.records.set(record, for: flow, cost: cost) { shard.remember(flow, evicted.version) }
+            for (flow, evicted) in shard.entries.set(entry, for: flow, cost: cost) {
+                shard.remember(flow, evicted.record.version)
+            }
+            return true
         }
     }
 
-    /// Drops the flow if it is cached below the version. Remembers the version as for an evicted flow, so that no lower one
-    /// is cached.
-    public func remove(_ flow: FlowID, below version: Version) {
+    /// Drops the flow if it is cached below the store's version, and remembers that version as for an evicted flow, so that no
+    /// lower one is cached. Otherwise the flow is current as of the instant. The flow does not count as used.
+    public func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {
         self.cell(of: flow).shard.withLock { shard in
-            guard let known = shard.records.value(for: flow), known.version < version else { return }
-            shard.records.removeValue(for: flow)
+            guard shard.epoch == epoch else { return }
+            let isOutdated = shard.entries.modify(flow) { entry in
+                if entry.record.version >= version { entry.confirm(at: instant) }
+                return entry.record.version < version
+            }
+            guard isOutdated == true else { return }
+            shard.entries.removeValue(for: flow)
             shard.remember(flow, version)
         }
     }
@@ -96,7 +121,7 @@ public final class MemoryStateCache: StateCache {
         for cell in self.cells {
             cell.shard.withLock { shard in
                 shard.epoch = epoch
-                shard.records.removeAll()
+                shard.entries.removeAll()
                 shard.floors = [:]
                 shard.olderFloors = [:]
             }
@@ -107,13 +132,13 @@ public final class MemoryStateCache: StateCache {
     public func versions() -> [FlowID: Version] {
         var versions: [FlowID: Version] = [:]
         for cell in self.cells {
-            cell.shard.withLock { shard in shard.records.forEach { versions[$0] = $1.version } }
+            cell.shard.withLock { shard in shard.entries.forEach { versions[$0] = $1.record.version } }
         }
         return versions
     }
 
     /// The shard of the flow, selected by its hash.
     private func cell(of flow: FlowID) -> Cell {
-        self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
+        self.cells[flow.lane(of: Self.shardCount)]
     }
 }

@@ -25,7 +25,6 @@ public final class MemoryTransientStore: TransientStore {
         init(_ flows: ClockCache<FlowID, Latest>) { self.flows = Mutex(flows) }
     }
 
-    /// A power of two, so that a shard is chosen with a bit mask.
     private static let shardCount = 16
     /// Estimated bytes of an event in addition to its data.
     private static let eventOverhead = 128
@@ -69,7 +68,5 @@ public final class MemoryTransientStore: TransientStore {
     }
 
     /// The shard of the flow, selected by its hash.
-    private func cell(of flow: FlowID) -> Cell {
-        self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
-    }
+    private func cell(of flow: FlowID) -> Cell { self.cells[flow.lane(of: Self.shardCount)] }
 }

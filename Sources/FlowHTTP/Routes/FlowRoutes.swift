@@ -6,6 +6,7 @@ import NIOCore
 /// The routes of flows: reads and changes their states, and reads their histories and their list.
 struct FlowRoutes: Sendable {
     let manager: StateManager
+    let table: WatchTable
     let configuration: HTTPConfiguration
     let now: @Sendable () -> Timestamp
 
@@ -21,17 +22,20 @@ struct FlowRoutes: Sendable {
 
     // MARK: Reading
 
-    /// `GET /v1/flows/{id}/state`: the state of a flow; 304 if `If-None-Match` has its `ETag`.
+    /// `GET /v1/flows/{id}/state`: the state of a flow; 304 if `If-None-Match` has its `ETag`. Never older than what this instance
+    /// has sent to a subscriber of the flow.
     @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
-        guard let record = try await self.manager.record(of: flow), record.head.account == context.principal.account,
-            !record.head.isDeleted
-        else { throw Self.unknown }
-        let tag = Self.entityTag(self.manager.epoch, record.version)
+        let shown = self.table.highestShown(of: flow, epoch: self.manager.epoch)
+        let reading = try await self.manager.read(flow, atLeast: shown, request.wantsCurrentState ? .current : .recent)
+        guard let record = reading.record, record.head.account == context.principal.account, !record.head.isDeleted else {
+            throw Self.unknown
+        }
+        let tag = Self.entityTag(reading.epoch, record.version)
         if let condition = request.headers[.ifNoneMatch], Preconditions.matches(condition, tag: tag) {
             return Response(status: .notModified, headers: [.eTag: tag])
         }
-        return Self.response(record, epoch: self.manager.epoch, status: .ok)
+        return Self.response(record, epoch: reading.epoch, status: .ok)
     }
 
     /// `GET /v1/flows`: a list page, in the order of flow ids, of those flows of the account that the token may see.

@@ -103,6 +103,10 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_state_cache_total", "Flow state reads, by cache result.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
+        let checks = self.services.manager.checkCounts
+        text.labelled(
+            "flowhub_state_checks_total", "Flow states in memory compared with the store's version for a read, by result.",
+            type: "counter", label: "result", [("current", checks.current), ("outdated", checks.outdated)])
         text.gauge("flowhub_queued_bytes", "Unsent bytes of event streams.", self.services.queuedBytesBudget.bytes)
         text.gauge("flowhub_snapshot_bytes", "Bytes of states and snapshots kept for new subscribers.", snapshotBytes)
         text.counter(

@@ -48,7 +48,12 @@ extension R2Client {
 
     /// The key in an entry of a list page; `nil` if it is missing or invalid.
     private func key(_ entry: S3XMLElement, isEncoded: Bool) -> String? {
-        entry.text("Key").flatMap { isEncoded ? PercentEncoding.decode($0) : $0 }
+        entry.text("Key").flatMap { Self.decoded($0, isEncoded: isEncoded) }
+    }
+
+    /// A key in a list page; `nil` if it is invalid. With `encoding-type=url` a plus in it is a space.
+    private static func decoded(_ text: String, isEncoded: Bool) -> String? {
+        isEncoded ? PercentDecoding.decode(text[...], plusIsSpace: true) : text
     }
 
     /// Lists all unfinished uploads under a prefix.
@@ -67,7 +72,7 @@ extension R2Client {
                 uploads.append(UnfinishedUpload(key: key, uploadID: id, initiatedAt: initiated))
             }
             guard root.text("IsTruncated") == "true" else { return uploads }
-            guard let text = root.text("NextKeyMarker"), let key = isEncoded ? PercentEncoding.decode(text) : text,
+            guard let text = root.text("NextKeyMarker"), let key = Self.decoded(text, isEncoded: isEncoded),
                 let id = root.text("NextUploadIdMarker"), marker.map({ $0 != (key, id) }) ?? true
             else { throw R2Failure(.invalidResponse) }
             marker = (key, id)

@@ -17,26 +17,6 @@ enum PercentEncoding {
         return String(decoding: encoded, as: UTF8.self)
     }
 
-    /// Decodes a value of a list response with `encoding-type=url`, in which a plus is a space.
-    /// - Returns: `nil` if the text is not valid percent-encoded UTF-8.
-    static func decode(_ text: String) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            switch byte {
-            case UInt8(ascii: "+"): bytes.append(UInt8(ascii: " "))
-            case UInt8(ascii: "%"):
-                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-                    return nil
-                }
-                bytes.append(value)
-                rest = rest.dropFirst(2)
-            default: bytes.append(byte)
-            }
-        }
-        return String(validating: bytes, as: UTF8.self)
-    }
-
     /// Whether a byte is one of `A-Za-z0-9-._~`, which are not encoded.
     private static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {

@@ -44,8 +44,9 @@ final class CommitLane: Sendable {
     /// Queues a change, and starts the writer if it is idle.
     func add(_ pending: PendingChange) {
         let mustStart = self.queue.withLock { $0.add(pending) }
-        // A separate task: it writes the changes of all callers, so the cancellation of one caller must not cancel it.
-        if mustStart { Task { await self.work() } }
+        // A detached task: it writes the changes of all callers, so neither the cancellation nor the task-local values of one
+        // caller are its own.
+        if mustStart { Task.detached { await self.work() } }
     }
 
     /// Writes batch after batch until no change is queued.
@@ -207,7 +208,7 @@ final class CommitLane: Sendable {
     private func deferUntilUnlocked(_ pending: [PendingChange]) {
         let until = ContinuousClock.now + .seconds(self.environment.pool.settings.lockSeconds)
         let mustStart = self.lockedRows.withLock { $0.add(pending, until: until) }
-        if mustStart { Task { await self.retryDeferred() } }
+        if mustStart { Task.detached { await self.retryDeferred() } }
     }
 
     /// Retries the deferred changes every ``LockedRowQueue/retryInterval`` until none are left.

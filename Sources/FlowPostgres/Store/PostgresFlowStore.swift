@@ -131,7 +131,7 @@ public final class PostgresFlowStore: FlowStore {
         let bytes = change.bodyBytes
         try self.changes.acquire(bytes: bytes, of: change.account)
         defer { self.changes.release(bytes: bytes, of: change.account) }
-        let lane = self.lanes[Int(truncatingIfNeeded: UInt(bitPattern: change.flow.hashValue) % UInt(self.lanes.count))]
+        let lane = self.lanes[change.flow.lane(of: self.lanes.count)]
         return try await self.preparer.apply(change) { change throws(StoreError) in
             let result = await withCheckedContinuation { continuation in
                 lane.add(PendingChange(change: change, continuation: continuation))

@@ -92,7 +92,7 @@ public struct RedisSettings: Hashable, Sendable {
         let colon = text.firstIndex(of: ":")
         let user = text[..<(colon ?? text.startIndex)]
         let password = colon.map { text[text.index(after: $0)...] } ?? text
-        guard let user = PercentEncoding.decode(user), let password = PercentEncoding.decode(password) else {
+        guard let user = PercentDecoding.decode(user), let password = PercentDecoding.decode(password) else {
             throw Self.badURL("the user or the password is not valid percent-encoded UTF-8")
         }
         self.user = user.isEmpty ? nil : user
@@ -126,25 +126,5 @@ public struct RedisSettings: Hashable, Sendable {
     /// The error for an invalid `REDIS_URL`. `reason` must not quote the URL, which may contain a password.
     private static func badURL(_ reason: String) -> RedisError {
         RedisError(.url, "REDIS_URL must be redis[s]://[user:password@]host[:port][/database]: \(reason).")
-    }
-}
-
-private enum PercentEncoding {
-    /// The decoded text; `nil` if the text is not valid percent-encoded UTF-8.
-    static func decode(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

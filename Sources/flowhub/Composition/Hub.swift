@@ -69,8 +69,9 @@ struct Hub {
         bus.attach(table)
         let manager = StateManager(
             store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, shared: redis?.states,
-            counters: counters,
-            health: health
+            counters: counters, health: health,
+            // Only one instance serves from the embedded store.
+            maximumAge: configuration.postgres == nil ? nil : .milliseconds(configuration.stateAgeMilliseconds)
         ) { epoch in
             logger.notice(
                 "Epoch of the store changed (restore, failover, or `flowhub epoch bump`); streams get a snapshot",

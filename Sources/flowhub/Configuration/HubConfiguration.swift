@@ -57,6 +57,9 @@ struct HubConfiguration {
     var accessLog = AccessLogScope.off.rawValue
     /// Maximum bytes of the flow states that are cached in memory.
     var cacheBytes = 67_108_864
+    /// Age in milliseconds from which a state in memory is compared with Postgres before GET answers with it. Below the promised
+    /// second by what the query and the network take.
+    var stateAgeMilliseconds: Int64 = 800
     /// Limits of the mapping patterns (cached field mappings).
     var patterns = MappingPatternLimits()
     /// Limits of the held locks.

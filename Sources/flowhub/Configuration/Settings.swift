@@ -44,6 +44,9 @@ extension Setting {
             "FLOWHUB_CACHE_BYTES", \.cacheBytes, 1_048_576...1_099_511_627_776,
             "Maximum bytes of flow states cached in memory; the least recently used are evicted."),
         .number(
+            "FLOWHUB_STATE_AGE_MS", \.stateAgeMilliseconds, 0...60_000,
+            "Age of a state in memory from which a GET compares it with Postgres, in milliseconds; 0: each GET does."),
+        .number(
             "FLOWHUB_MAX_WAITING_CHANGES", \.store.waitingChanges, 1...1_000_000,
             "Maximum changes of flows that wait for the store or are in flight; further ones are rejected with 503."),
         .number(

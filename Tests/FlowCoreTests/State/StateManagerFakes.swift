@@ -142,29 +142,48 @@ final class FakeStore: FlowStore {
 }
 
 final class FakeCache: StateCache {
-    func remove(_ flow: FlowID, below version: Version) {
-        self.state.withLock { state in
-            if let record = state.records[flow], record.version < version { state.records[flow] = nil }
-        }
-    }
-
     struct State {
         var epoch: Epoch?
         var records: [FlowID: FlowRecord] = [:]
+        var currentAt: [FlowID: ContinuousClock.Instant] = [:]
+        /// The highest version of each flow that was cached or reported.
+        var known: [FlowID: Version] = [:]
     }
 
     let state = Mutex(State())
 
-    func record(of flow: FlowID, atLeast: Version) -> FlowRecord? {
-        self.state.withLock { $0.records[flow].flatMap { $0.version >= atLeast ? $0 : nil } }
-    }
-
-    func put(_ record: FlowRecord, epoch: Epoch) {
+    func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? {
         self.state.withLock { state in
-            guard state.epoch == epoch, record.version >= state.records[record.head.flow]?.version ?? 0 else { return }
-            state.records[record.head.flow] = record
+            guard let record = state.records[flow], record.version >= atLeast, let epoch = state.epoch else { return nil }
+            return CachedFlow(record: record, epoch: epoch, currentAt: state.currentAt[flow])
         }
     }
+
+    func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
+        self.state.withLock { state in
+            let flow = record.head.flow
+            guard state.epoch == epoch, record.version >= state.known[flow] ?? 0 else { return false }
+            state.records[flow] = record
+            state.known[flow] = record.version
+            if let readAt { state.currentAt[flow] = readAt }
+            return true
+        }
+    }
+
+    func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {
+        self.state.withLock { state in
+            guard state.epoch == epoch, let record = state.records[flow] else { return }
+            if record.version >= version {
+                state.currentAt[flow] = instant
+            } else {
+                state.records[flow] = nil
+                state.known[flow] = version
+            }
+        }
+    }
+
+    /// Drops the flow, as to make room for others. Its version stays known.
+    func evict(_ flow: FlowID) { self.state.withLock { $0.records[flow] = nil } }
 
     func removeAll(epoch: Epoch) { self.state.withLock { $0 = State(epoch: epoch) } }
     func versions() -> [FlowID: Version] { self.state.withLock { $0.records.mapValues(\.version) } }
@@ -211,23 +230,37 @@ final class ManagerFixture: Sendable {
     let health = HubHealth()
     let manager: StateManager
     private let announced: AnnouncedEpochs
+    private let clock: TestClock
+
+    /// A clock that a test sets.
+    private final class TestClock: Sendable {
+        let now = Mutex(ContinuousClock.now)
+    }
 
     private final class AnnouncedEpochs: Sendable {
         let epochs = Mutex<[Epoch]>([])
     }
 
-    /// - Parameter shared: the cache that the instances share.
-    init(shared: FakeSharedCache? = nil) {
+    /// - Parameters:
+    ///   - shared: the cache that the instances share.
+    ///   - maximumAge: `nil`: no other instance changes the store.
+    init(shared: FakeSharedCache? = nil, maximumAge: Duration? = nil) {
         let announced = AnnouncedEpochs()
         self.announced = announced
+        let clock = TestClock()
+        self.clock = clock
         self.manager = StateManager(
             store: self.store, cache: self.cache, transients: self.transients, bus: self.bus, shared: shared,
-            counters: self.counters, health: self.health
+            counters: self.counters, health: self.health, maximumAge: maximumAge, now: { clock.now.withLock { $0 } }
         ) { epoch in announced.epochs.withLock { $0.append(epoch) } }
     }
 
     /// The epochs that the manager announced, in order.
     var epochs: [Epoch] { self.announced.epochs.withLock { $0 } }
+
+    /// The time of the manager's clock, which stands still until ``advance(by:)``.
+    var now: ContinuousClock.Instant { self.clock.now.withLock { $0 } }
+    func advance(by duration: Duration) { self.clock.now.withLock { $0 += duration } }
 
     func patch(_ text: String) async throws -> FlowOutcome {
         try await self.manager.apply(FlowTransitionTests.change(FlowTransitionTests.patch(text)))

@@ -14,7 +14,13 @@ final class SequencerModel {
 
     private var committed: Version
     private var bus: [FlowEvent] = []
-    private var read: Sequencer.Step.Read? = .head
+    /// A read that the model's caller has to make: first the flow's version, then what the sequencer requests.
+    private enum Read {
+        case head
+        case page(after: Version)
+    }
+
+    private var read: Read? = .head
     private var snapshot: Snapshot?
     private var sweep: Version?
     private var phantomsSent = 0
@@ -115,9 +121,9 @@ final class SequencerModel {
         if self.delivered != self.sequencer.last {
             throw Violation(description: "last is \(self.sequencer.last ?? -1), delivered \(self.delivered ?? -1)")
         }
-        if let read = step.read {
-            guard self.read == nil else { throw Violation(description: "two reads at once: \(read)") }
-            self.read = read
+        if let version = step.readAfter {
+            guard self.read == nil else { throw Violation(description: "two reads at once: after \(version)") }
+            self.read = .page(after: version)
         }
     }
 

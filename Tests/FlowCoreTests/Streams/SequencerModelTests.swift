@@ -45,7 +45,7 @@ extension CoreStreams {
                 var hasTwoReads = false
                 func process(_ step: Sequencer.Step) {
                     delivered += step.events.map(\.version)
-                    if step.read != nil {
+                    if step.readAfter != nil {
                         hasTwoReads = hasTwoReads || isReading
                         isReading = true
                     }

@@ -74,7 +74,7 @@ final class TableFixture: Sendable {
                 }
             requests.items.withLock { $0.append(text) }
         }
-        for sink in self.sinks { _ = self.table.attach(sink) }
+        self.table.attach(self.sinks)
     }
 
     /// The work items that the table has enqueued since the last call, as text.

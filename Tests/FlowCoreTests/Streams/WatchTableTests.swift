@@ -100,10 +100,7 @@ extension CoreStreams {
             _ = fixture.sinks[1].newDeliveries()
             _ = fixture.work()
             fixture.table.opened(Sample.flow, Sample.record(3), last: [], epoch: Sample.epoch)
-            let deliveries = fixture.sinks[1].newDeliveries()
-            do {
-                #expect(!deliveries.contains("f opened 3 7.a +0") || deliveries.contains { $0.contains("[4]") })
-            }
+            #expect(fixture.sinks[1].newDeliveries() == ["f opened 4 7.a +0"])
         }
 
         @Test func failedOpeningOfSecondSinkIsRetried() {
@@ -113,7 +110,7 @@ extension CoreStreams {
             _ = fixture.work()
             fixture.table.openFailed(Sample.flow, epoch: Sample.epoch)
             for _ in 0..<3 { fixture.table.tick() }
-            do { #expect(fixture.work() == ["open f"]) }
+            #expect(fixture.work() == ["open f"])
         }
 
         @Test func dropsLowerEpochAndRequestsVersionSweepForHigherEpoch() {
@@ -148,9 +145,7 @@ extension CoreStreams {
             _ = fixture.sinks[0].newDeliveries()
             // The page was read before the reset and is reported after it.
             fixture.table.loaded(Sample.flow, Sample.page(10...12, head: 12), epoch: Sample.epoch)
-            do {
-                #expect(fixture.sinks[0].newDeliveries().isEmpty)
-            }
+            #expect(fixture.sinks[0].newDeliveries().isEmpty)
         }
 
         @Test func versionSweepFindsLostEventsAndRegression() {
@@ -167,9 +162,8 @@ extension CoreStreams {
             )
             #expect(fixture.work() == ["page f 3"])
             #expect(
-                !fixture.table.applySweep(
-                    [Sample.flow, Sample.id("other")], heads: [], delivered: fixture.table.deliveredVersions(of: [Sample.flow]))
-                    == false,
+                fixture.table.applySweep(
+                    [Sample.flow, Sample.id("other")], heads: [], delivered: fixture.table.deliveredVersions(of: [Sample.flow])),
                 "the flow is missing: the store regressed")
         }
 
@@ -180,18 +174,14 @@ extension CoreStreams {
             let heads = [Sample.head(3)]
             let delivered = fixture.table.deliveredVersions(of: [Sample.flow])
             fixture.table.received([TableFixture.message(4)])
-            do {
-                #expect(!fixture.table.applySweep([Sample.flow], heads: heads, delivered: delivered))
-            }
+            #expect(!fixture.table.applySweep([Sample.flow], heads: heads, delivered: delivered))
         }
 
         @Test func firstEventOfCommitIsDeliveredWithHead() {
             let fixture = TableFixture()
             fixture.open(at: 0)
             fixture.table.received([TableFixture.message(1, head: 2)])
-            do {
-                #expect(fixture.sinks[0].newDeliveries() != ["f events [1] head -1"])
-            }
+            #expect(fixture.sinks[0].newDeliveries() == ["f events [1] head 2"])
         }
 
         @Test func transientEventsAreDeliveredOnlyAfterOpening() {

@@ -32,8 +32,8 @@ import Testing
     ) async throws -> String {
         let (work, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
         let services = StreamServices.empty(epoch: self.epoch, stored: self.record(stored), work: continuation)
-        let sink = services.table.attach(LaggingDeliverySink())
-        services.table.watch(self.flow, sink: sink)
+        services.table.attach([LaggingDeliverySink()])
+        services.table.watch(self.flow, sink: 0)
         services.table.opened(self.flow, self.record(1), last: [], epoch: self.epoch)
         if isShownAhead {
             services.table.noteShown(self.flow, 2, epoch: self.epoch)
@@ -44,7 +44,7 @@ import Testing
             path: "/v1/flows/f/events", query: query, lastEventID: nil, maximumFlows: 1)
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let recorded = try await loop.submit { [record = self.record(1), epoch = self.epoch, flow = self.flow] in
-            let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: 0)
             let fanout = FlowFanout(flow: flow, epoch: epoch, shard: shard)
             fanout.opened(record, head: record.head, epoch: epoch, last: [])
             let output = RecordedOutput()

@@ -25,7 +25,8 @@ import Testing
             version: 2, type: .flowDeleted, payload: .emptyObject, createdAt: Timestamp(milliseconds: 0))
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let started = try await loop.submit {
-            let shard = StreamShard(loop: loop, services: services, sinkIndex: services.table.attach(LaggingDeliverySink()))
+            services.table.attach([LaggingDeliverySink()])
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: 0)
             let output = RecordedOutput()
             shard.open(
                 EventStream(
@@ -71,7 +72,8 @@ import Testing
             updatedAt: Timestamp(milliseconds: 0))
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let started = try await loop.submit {
-            let shard = StreamShard(loop: loop, services: services, sinkIndex: services.table.attach(LaggingDeliverySink()))
+            services.table.attach([LaggingDeliverySink()])
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: 0)
             let output = RecordedOutput()
             shard.open(
                 EventStream(

@@ -23,9 +23,9 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     func refreshEpoch() async throws(StoreError) -> Epoch { self.epoch }
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch { self.epoch }
 
-    func record(of flow: FlowID, atLeast: Version) -> FlowRecord? { nil }
-    func put(_ record: FlowRecord, epoch: Epoch) {}
-    func remove(_ flow: FlowID, below version: Version) {}
+    func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? { nil }
+    func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool { true }
+    func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {}
     func removeAll(epoch: Epoch) {}
     func versions() -> [FlowID: Version] { [:] }
 

@@ -49,8 +49,8 @@ import Testing
     }
 
     @Test func decodesPercentEncoding() {
-        #expect(PercentEncoding.decode("a%2Fb+c%25%e4%b8%ad") == "a/b c%中")
-        for odd in ["%", "%4", "%zz", "%ff"] { #expect(PercentEncoding.decode(odd) == nil) }
+        #expect(PercentDecoding.decode("a%2Fb+c%25%e4%b8%ad"[...], plusIsSpace: true) == "a/b c%中")
+        for odd in ["%", "%4", "%zz", "%ff"] { #expect(PercentDecoding.decode(odd[...], plusIsSpace: true) == nil) }
     }
 
     @Test func stripsETagQuotesAndWeakPrefix() {

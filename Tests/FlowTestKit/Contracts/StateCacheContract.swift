@@ -45,16 +45,46 @@ public enum StateCacheContract {
         Case("an outdated state is removed and cannot be cached again") { cache in
             cache.removeAll(epoch: Self.old)
             let id = try flow("a")
+            let now = ContinuousClock.now
             cache.put(try Self.record("a", 3), epoch: Self.old)
-            cache.remove(id, below: 3)
+            cache.compare(id, with: 3, epoch: Self.old, at: now)
             #expect(cache.record(of: id, atLeast: 0)?.version == 3)
-            cache.remove(id, below: 5)
+            cache.compare(id, with: 5, epoch: Self.old, at: now)
             #expect(cache.record(of: id, atLeast: 0) == nil)
-            // The result of a load that started before the removal.
-            cache.put(try Self.record("a", 4), epoch: Self.old)
+            // The result of a load that started before the comparison.
+            #expect(cache.put(try Self.record("a", 4), epoch: Self.old, readAt: now) == false)
             #expect(cache.record(of: id, atLeast: 0) == nil)
-            cache.put(try Self.record("a", 5), epoch: Self.old)
+            #expect(cache.put(try Self.record("a", 5), epoch: Self.old, readAt: now))
             #expect(cache.record(of: id, atLeast: 0)?.version == 5)
+        },
+        Case("a flow is current as of the latest read of the store that agrees with it") { cache in
+            cache.removeAll(epoch: Self.old)
+            let id = try flow("a")
+            let now = ContinuousClock.now
+            let later = now + .milliseconds(5)
+            cache.put(try Self.record("a", 1), epoch: Self.old)
+            #expect(cache.flow(id, atLeast: 0)?.currentAt == nil, "another instance may have committed at once")
+            cache.compare(id, with: 1, epoch: Self.old, at: later)
+            #expect(cache.flow(id, atLeast: 0)?.currentAt == later)
+            // A load that began earlier, and a change of this process: both have all that the store had at `later`.
+            cache.put(try Self.record("a", 1), epoch: Self.old, readAt: now)
+            #expect(cache.flow(id, atLeast: 0)?.currentAt == later)
+            cache.put(try Self.record("a", 2), epoch: Self.old)
+            #expect(cache.flow(id, atLeast: 2)?.currentAt == later)
+            // The head was read before this change was committed.
+            cache.compare(id, with: 1, epoch: Self.old, at: later + .milliseconds(1))
+            #expect(cache.flow(id, atLeast: 2)?.currentAt == later + .milliseconds(1))
+            cache.compare(id, with: 0, epoch: Self.old, at: later + .milliseconds(2))
+            #expect(cache.flow(id, atLeast: 2)?.currentAt == later + .milliseconds(2), "read before the flow was created")
+        },
+        Case("versions of another epoch are not compared") { cache in
+            cache.removeAll(epoch: Self.new)
+            let id = try flow("a")
+            cache.put(try Self.record("a", 1), epoch: Self.new)
+            cache.compare(id, with: 9, epoch: Self.old, at: .now)
+            #expect(cache.flow(id, atLeast: 0)?.currentAt == nil)
+            #expect(cache.flow(id, atLeast: 0)?.epoch == Self.new)
+            #expect(cache.put(try Self.record("a", 2), epoch: Self.new, readAt: .now))
         },
         Case("tombstones are cached like any flow") { cache in
             cache.removeAll(epoch: Self.old)
