@@ -1,10 +1,11 @@
 /// Decoding of percent escapes (RFC 3986, 2.1).
 package enum PercentDecoding {
     /// Decodes the percent escapes of a text, such as a segment of a path.
+    /// - Parameter plusIsSpace: whether `+` means a space.
     /// - Returns: `nil` for an invalid escape, or if the result is not UTF-8.
-    package static func decode(_ text: Substring) -> String? {
-        guard text.utf8.contains(UInt8(ascii: "%")) else { return String(text) }
-        guard let bytes = Self.bytes(text.utf8, plusIsSpace: false, keepsInvalid: false) else { return nil }
+    package static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
+        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return String(text) }
+        guard let bytes = Self.bytes(text.utf8, plusIsSpace: plusIsSpace, keepsInvalid: false) else { return nil }
         return String(validating: bytes, as: UTF8.self)
     }
 
