@@ -68,13 +68,11 @@ public final class RedisServices: Sendable {
     private let commands: RedisLink
     private let subscriber: RedisLink
     private let core: NIOLoopBoundBox<BusCore>
-    private let control: ControlChannel
     private let authenticator: MessageAuthenticator
     private let configuration: Configuration
-    /// Makes the listener to foreign updates; `nil` unless they are applied.
-    private let makeListener: (@Sendable () -> ForeignListener)?
+    /// Has an element when this instance hears foreign updates; `nil` unless they are applied.
+    private let listening: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)?
     private let epoch: @Sendable () -> Epoch
-    private let logger: Logger
     /// Milliseconds that ``start()`` waits for Redis.
     private let startMilliseconds: Int
     /// Timeout in milliseconds for lock operations, which fail without a reply.
@@ -114,24 +112,44 @@ public final class RedisServices: Sendable {
         let pace = RedisPace(
             .init(isThrifty: configuration.isThrifty, idleMilliseconds: configuration.idleSeconds * 1_000))
         let commandCounter = CommandCounter()
-        let busCore = BusCore(
-            instance: instance, codec: codec, configuration: bus, health: health, foreignMonitor: foreignMonitor, loop: loop,
-            pace: pace, now: now, logger: logger)
-        busCore.onDelivery = onDelivery
-        busCore.epoch = epoch
-        let core = NIOLoopBoundBox.makeBoxSendingValue(busCore, eventLoop: loop)
         let hub = MessageAuthenticator.publicName(of: hubID)
         let commands = try RedisLink(
             settings, name: "flowhub:\(instance)", hub: hub, isSubscriber: false, loop: loop, logger: logger,
-            counter: commandCounter,
-            events: .init(
-                ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() },
-                scriptMissing: { core.value.commandsReady() }))
+            counter: commandCounter)
         let subscriber = try RedisLink(
             settings, name: "flowhub:\(instance):subscriber", hub: hub, isSubscriber: true, loop: loop, logger: logger,
-            counter: commandCounter,
-            events: .init(
-                ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.receivedPush($0) }))
+            counter: commandCounter)
+        let control = ControlChannel(
+            commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
+        var registryConfiguration = RedisConnectionRegistry.Configuration()
+        registryConfiguration.liveness.lifetime = Int64(configuration.registrySeconds) * 1_000
+        registryConfiguration.liveness.heartbeatInterval = configuration.heartbeatMilliseconds
+        registryConfiguration.sweepInterval = configuration.sweepMilliseconds
+        registryConfiguration.presenceInterval = configuration.presenceMilliseconds
+        registryConfiguration.legacyAccount = configuration.legacyAccount
+        let registry = RedisConnectionRegistry(
+            commands, instance: instance, hub: hub, control: control, configuration: registryConfiguration, pace: pace,
+            softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
+        let listening = applier.map { _ in AsyncStream.makeStream(of: Void.self) }
+        let foreign = applier.map { applier in
+            ForeignListener(
+                .init(
+                    applier: applier,
+                    lease: ForeignLease(
+                        applier, instance: instance, milliseconds: configuration.foreignLeaseMilliseconds, control: control,
+                        commands: commands, loop: loop),
+                    codec: codec, control: control, subscriber: subscriber, monitor: foreignMonitor, health: health, now: now,
+                    logger: logger, onListening: { listening?.continuation.yield() }))
+        }
+        let core = NIOLoopBoundBox.makeBoxSendingValue(
+            BusCore(
+                instance: instance, configuration: bus,
+                dependencies: .init(
+                    commands: commands, subscriber: subscriber, codec: codec, control: control, foreign: foreign,
+                    foreignMonitor: foreignMonitor, health: health, pace: pace, epoch: epoch, now: now, logger: logger,
+                    onCommandsReady: { registry.connected() }, onDelivery: onDelivery),
+                loop: loop),
+            eventLoop: loop)
         self.group = group
         self.core = core
         self.commands = commands
@@ -139,26 +157,12 @@ public final class RedisServices: Sendable {
         self.authenticator = authenticator
         self.configuration = configuration
         self.epoch = epoch
-        self.logger = logger
         self.startMilliseconds = settings.connectMilliseconds
-        let control = ControlChannel(
-            commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
-        self.control = control
+        self.listening = listening
         self.bus = RedisBus(
             core, codec: codec, control: control, health: health, commands: commandCounter, foreignMonitor: foreignMonitor,
             applier: applier, loop: loop)
-        self.makeListener = Self.listenerMaker(
-            applier, instance: instance, codec: codec, control: control, configuration: configuration, monitor: foreignMonitor,
-            health: health, loop: loop, now: now, logger: logger)
-        var registry = RedisConnectionRegistry.Configuration()
-        registry.liveness.lifetime = Int64(configuration.registrySeconds) * 1_000
-        registry.liveness.heartbeatInterval = configuration.heartbeatMilliseconds
-        registry.sweepInterval = configuration.sweepMilliseconds
-        registry.presenceInterval = configuration.presenceMilliseconds
-        registry.legacyAccount = configuration.legacyAccount
-        self.registry = RedisConnectionRegistry(
-            commands, instance: instance, hub: hub, control: control, configuration: registry, pace: pace,
-            softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
+        self.registry = registry
         self.timeoutMilliseconds = settings.commandMilliseconds
         self.patterns = RedisMappingPatternStore(
             commands, authenticator: authenticator,
@@ -172,21 +176,6 @@ public final class RedisServices: Sendable {
         self.states = RedisStateCache(
             commands, authenticator: authenticator, seconds: configuration.stateSeconds,
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
-    }
-
-    /// The function that makes the listener to foreign updates on the event loop; `nil` without an applier.
-    private static func listenerMaker(
-        _ applier: ForeignUpdateApplier?, instance: String, codec: MessageCodec, control: ControlChannel,
-        configuration: Configuration, monitor: ForeignMessageMonitor, health: BusHealth, loop: any EventLoop,
-        now: @escaping @Sendable () -> Timestamp, logger: Logger
-    ) -> (@Sendable () -> ForeignListener)? {
-        guard let applier else { return nil }
-        let lease = configuration.foreignLeaseMilliseconds
-        return {
-            ForeignListener(
-                applier: applier, instance: instance, codec: codec, control: control, leaseMilliseconds: lease, monitor: monitor,
-                health: health, loop: loop, now: now, logger: logger)
-        }
     }
 
     /// Makes the store of the latest transients.
@@ -220,22 +209,17 @@ public final class RedisServices: Sendable {
             commands.replace(.otherHub)
             subscriber.replace(.otherHub)
         }
-        let (listening, listeningContinuation) = AsyncStream.makeStream(of: Void.self)
-        self.commands.loop.execute { [core, commands, subscriber, control, registry, counters, makeListener] in
-            core.value.onControl = { control.received($0) }
-            if let makeListener {
-                let listener = makeListener()
-                listener.onListening = { listeningContinuation.yield() }
-                core.value.foreign = listener
-                control.onForeign(
-                    mark: { core.value.foreign?.received(mark: $0) }, freeLease: { core.value.foreign?.leaseIsFree() })
-            }
-            core.value.onCommandsReady = { registry.connected() }
+        self.commands.loop.execute { [core, commands, subscriber, registry, counters] in
             registry.start()
             counters.start()
-            core.value.start(commands: commands, subscriber: subscriber)
-            commands.start()
-            subscriber.start()
+            core.value.start()
+            commands.start(
+                .init(
+                    ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() },
+                    scriptMissing: { core.value.commandsReady() }))
+            subscriber.start(
+                .init(
+                    ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.receivedPush($0) }))
         }
         let timeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
             continuation.yield(false)
@@ -243,11 +227,11 @@ public final class RedisServices: Sendable {
         let isOurs = await ownership.first { _ in true } ?? false
         timeout.cancel()
         // An instance that an operator starts before it ends another one must hear what is published after that.
-        guard isOurs, self.makeListener != nil else { return }
+        guard isOurs, let listening = self.listening else { return }
         let listenTimeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
-            listeningContinuation.yield()
+            listening.continuation.yield()
         }
-        _ = await listening.first { _ in true }
+        _ = await listening.stream.first { _ in true }
         listenTimeout.cancel()
     }
 

@@ -1,5 +1,7 @@
 import FlowCore
 import FlowEmbedded
+import FlowTestKit
+import Synchronization
 import Testing
 
 @Suite struct ImportSweepTests {
@@ -31,6 +33,43 @@ import Testing
             // The sweep has released its claim.
             try await fixture.service.delete(entry.id, account: "7")
             #expect(try await fixture.objects.list(prefix: "", after: nil, limit: 9).objects == [])
+        }
+    }
+
+    /// A round cleans up 100 imports at most. More than that can never be cleaned up, and one that can comes after them.
+    @Test func deletionsThatCannotFinishDoNotBlockOthers() async throws {
+        try await withStore { store, folder in
+            let isAvailable = Mutex(false)
+            let good = Mutex<String?>(nil)
+            var configuration = ImportConfiguration()
+            configuration.claimSeconds = 1
+            let fixture = try ImportServiceFixture(
+                store, folder,
+                wrapping: { _, objects in
+                    InterceptedObjectStore(
+                        inner: objects,
+                        failure: { key in
+                            isAvailable.withLock { $0 } && key == good.withLock { $0 } ? nil : .unavailable("test")
+                        })
+                }, configuration)
+            var entries: [Import] = []
+            for _ in 0...100 { entries.append(try await fixture.ingest("[1]", format: .json)) }
+            let last = try #require(entries.last)
+            good.withLock { $0 = last.location }
+            // No object can be deleted at first, so the sweep has to continue all deletions.
+            for entry in entries { try await fixture.service.delete(entry.id, account: "7") }
+            #expect(try await fixture.ledger.abandoned(limit: 200).count == 101)
+            isAvailable.withLock { $0 = true }
+            var rounds = 0
+            while rounds < 2, try await fixture.ledger.load(last.id) != nil {
+                // The claims of the failed attempts have expired, so all of them could be tried again.
+                try await eventually("the claims to expire", every: .milliseconds(50)) {
+                    try await fixture.ledger.abandoned(limit: 200).count == 101
+                }
+                await fixture.service.sweepAbandoned()
+                rounds += 1
+            }
+            #expect(try await fixture.ledger.load(last.id) == nil)
         }
     }
 

@@ -4,7 +4,11 @@ import FlowEmbedded
 /// A folder store whose uploads a test can replace.
 struct InterceptedObjectStore: ObjectStore {
     let inner: FolderObjectStore
-    let makeUpload: @Sendable (FolderObjectStore, String, ObjectAttributes) async throws(ObjectError) -> any ObjectUpload
+    var makeUpload: @Sendable (FolderObjectStore, String, ObjectAttributes) async throws(ObjectError) -> any ObjectUpload = {
+        inner, key, attributes throws(ObjectError) in try await inner.upload(key, attributes)
+    }
+    /// Decides before a deletion whether it fails.
+    var failure: @Sendable (String) -> ObjectError? = { _ in nil }
 
     var provider: String { self.inner.provider }
     var bucket: String { self.inner.bucket }
@@ -19,7 +23,10 @@ struct InterceptedObjectStore: ObjectStore {
 
     func head(_ key: String) async throws(ObjectError) -> ObjectInfo? { try await self.inner.head(key) }
 
-    func delete(_ key: String) async throws(ObjectError) { try await self.inner.delete(key) }
+    func delete(_ key: String) async throws(ObjectError) {
+        if let failure = self.failure(key) { throw failure }
+        try await self.inner.delete(key)
+    }
 
     func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try await self.inner.list(prefix: prefix, after: after, limit: limit)

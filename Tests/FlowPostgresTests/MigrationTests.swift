@@ -44,6 +44,43 @@ import Testing
         #expect(try await server.query("SELECT to_regclass('half') IS NULL", in: database) == "t")
     }
 
+    /// Another transaction keeps the index build of 0012 waiting for as long as it likes. Meanwhile a service whose database user
+    /// has no rights on the hub's tables goes on inserting into its own.
+    @Test(.timeLimit(.minutes(1)), arguments: [nil, "hub_own"] as [String?])
+    func serviceInsertsWhileIndexBuildBetweenMigrationsWaits(schema: String?) async throws {
+        let server = try SharedPostgres.server
+        let database = try await server.createDatabase()
+        let user = "inserter_\(schema ?? "public")"
+        try await server.query("DROP ROLE IF EXISTS \(user); CREATE ROLE \(user) LOGIN", in: "postgres")
+        try await server.query(
+            """
+            CREATE TABLE data_imports (id uuid PRIMARY KEY, client_account_id integer);
+            GRANT SELECT, INSERT, UPDATE, DELETE ON data_imports TO \(user)
+            """, in: database)
+        var settings = PostgresSettings(url: server.url(database))
+        settings.schema = schema
+        let before = Migration.all.filter { $0.name < "0011" }
+        _ = try await MigrationRunner(settings, migrations: before, logger: logger).run()
+        let holder = try PostgresConnection(settings)
+        try holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        let runner = MigrationRunner(settings, logger: logger)
+        async let applied = runner.run()
+        try await eventually("the index build to wait") {
+            try await server.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%flows_by_deletion%' AND wait_event_type = 'Lock'",
+                in: database) == "1"
+        }
+        try await server.query(
+            "SET ROLE \(user); INSERT INTO data_imports (id, client_account_id) VALUES (gen_random_uuid(), 7), (gen_random_uuid(), 8); "
+                + "DELETE FROM data_imports WHERE client_account_id = 8",
+            in: database)
+        try holder.execute("COMMIT")
+        #expect(try await applied == Migration.all.map(\.name).filter { $0 > "0011" })
+        #expect(
+            try await server.query(
+                "SELECT sum(imports) FROM \(schema ?? "public").account_usage WHERE account = '7'", in: database) == "1")
+    }
+
     /// A transaction that keeps its MVCC snapshot would block the concurrent index build, which in turn blocks the
     /// transaction.
     @Test(.timeLimit(.minutes(1)))

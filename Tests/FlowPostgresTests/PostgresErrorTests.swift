@@ -1,3 +1,4 @@
+import FlowCore
 import Testing
 
 @testable import FlowPostgres
@@ -34,5 +35,13 @@ struct PostgresErrorTests {
     func connectionIsKeptAfter(_ state: String) {
         #expect(!PostgresError(state: state, severity: "ERROR", message: "", constraint: nil).concernsConnection)
         #expect(PostgresError(state: state, severity: "FATAL", message: "", constraint: nil).concernsConnection)
+    }
+
+    /// A lost reply leaves open whether a change was made, unless the caller says why it does not matter.
+    @Test func outcomeIsUnknownUnlessItCannotMatter() {
+        let lost = PoolFailure(error: PostgresError(.connection, "lost"), mayHaveTakenEffect: true)
+        #expect(StoreError(lost) == .outcomeUnknown("lost"))
+        #expect(StoreError(lost.withoutEffect(.isRead)) == .unavailable("lost"))
+        #expect(StoreError(PoolFailure(.epochChanged)) == .epochChanged)
     }
 }

@@ -263,6 +263,33 @@ import Testing
         }
     }
 
+    /// The next heartbeat of an idle instance is far away: the common name must last until then, whoever else writes it.
+    @Test func watchedInstanceDoesNotShortenNameOfIdleOne() async throws {
+        try await SharedRedis.flush()
+        let server = try SharedRedis.server
+        func ttl(_ key: String) async throws -> Int { Int(try await server.command(["PTTL", key])) ?? -1 }
+        try await withServices(server.url, instance: "idle") { configuration, _ in
+            configuration.isThrifty = true
+            configuration.idleSeconds = 200
+        } _: { _ in
+            try await eventually("the instance to be idle") { try await ttl("hub:alive:idle") > 500_000 }
+            try await withServices(server.url, instance: "watched") { configuration, _ in
+                configuration.heartbeatMilliseconds = 100
+            } _: { _ in
+                for _ in 1...3 {
+                    try await server.command(["PEXPIRE", "hub:alive:watched", "60000"])
+                    try await eventually("a heartbeat") { try await ttl("hub:alive:watched") <= 300 }
+                    #expect(try await ttl("hub:name") > 500_000)
+                }
+                // One that no hub has written does not last.
+                for forged in [["PERSIST", "hub:name"], ["PEXPIRE", "hub:name", "5000000"]] {
+                    try await server.command(forged)
+                    try await eventually("a heartbeat after \(forged)") { (0...900_000).contains(try await ttl("hub:name")) }
+                }
+            }
+        }
+    }
+
     @Test func notificationsReachPeersAndDisconnectReachesOwner() async throws {
         try await Self.two { a, b, sinkA, sinkB in
             a.bus.notifyPeers(.revocations)

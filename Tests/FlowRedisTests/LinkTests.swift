@@ -12,9 +12,8 @@ import Testing
         _ settings: RedisSettings, _ body: (RedisLink) async throws -> Void
     ) async throws {
         let link = try RedisLink(
-            settings, name: "test", isSubscriber: false, loop: MultiThreadedEventLoopGroup.singleton.next(), logger: logger,
-            events: .init())
-        link.start()
+            settings, name: "test", isSubscriber: false, loop: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+        link.start(.init())
         do {
             try await body(link)
             await link.stop()

@@ -40,7 +40,7 @@ final class CurrentEpoch: Sendable {
 /// Starts an instance's services, runs the body, and closes them.
 func withServices<Result>(
     _ url: String, instance: String = "i", hub: String = "hub", root: String? = nil,
-    epochs: CurrentEpoch = CurrentEpoch(), waits: Bool = true,
+    epochs: CurrentEpoch = CurrentEpoch(), applier: ForeignUpdateApplier? = nil, waits: Bool = true,
     _ configure: (inout RedisServices.Configuration, inout RedisSettings) -> Void = { _, _ in },
     _ body: (RedisServices) async throws -> Result
 ) async throws -> Result {
@@ -51,7 +51,8 @@ func withServices<Result>(
     configure(&configuration, &settings)
     let services = try RedisServices(
         settings, instance: instance, hubID: hub, configuration: configuration,
-        counters: MemoryCounters(now: now), foreignMonitor: ForeignMessageMonitor(logger: logger), epoch: { epochs.value },
+        counters: MemoryCounters(now: now), foreignMonitor: ForeignMessageMonitor(logger: logger), applier: applier,
+        epoch: { epochs.value },
         now: now, logger: logger, onDelivery: { _ in })
     do {
         await services.start()

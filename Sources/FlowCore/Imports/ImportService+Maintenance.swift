@@ -22,7 +22,8 @@ extension ImportService {
 
     /// Runs one round of maintenance. Cleans up to 100 imports without a valid claim: a `pending` import is marked
     /// failed and its data is deleted; a `deleting` import is deleted completely. Then publishes the import events of
-    /// up to 100 imports whose event was not published yet. An action that fails is logged; the next round repeats it.
+    /// up to 100 imports whose event was not published yet. An action that fails is logged. A cleanup that fails leaves its claim,
+    /// and is repeated once that has expired and other imports had their turn.
     /// - Returns: the number of imports that were cleaned up.
     @discardableResult
     public func sweepAbandoned() async -> Int {

@@ -68,10 +68,11 @@ public protocol ImportLedger: Sendable {
 public protocol ImportMaintenance: Sendable {
     /// Imports in the order of their ids, above `after`; from the first import on if `after` is `nil`.
     func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import]
-    /// `pending` and `deleting` imports whose claim has expired or was released, the longest unchanged first.
+    /// `pending` and `deleting` imports whose claim has expired or was released: first those whose claim was released, the longest
+    /// unchanged first, then those whose claim expired, the longest expired first.
     func abandoned(limit: Int) async throws(StoreError) -> [Import]
     /// Stored and failed imports whose import event was not published yet and whose claim has expired or was released,
-    /// the longest unchanged first. Imports of the legacy service are left out.
+    /// in the same order. Imports of the legacy service are left out.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
     /// Failed imports of hubs whose ingestion failed before a moment and whose claim has expired or was released, the earliest
     /// first. For retention.

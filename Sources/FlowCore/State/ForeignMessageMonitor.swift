@@ -25,12 +25,16 @@ public final class ForeignMessageMonitor: Sendable {
         case otherAccount = "other_account"
         /// The flow was deleted.
         case deleted
-        /// The flow's watch was not open yet.
+        /// The flow's watch was not open yet, or this instance had not heard a mark yet.
         case opening
         /// The store rejected the change.
         case rejected
         /// Too many bytes of updates wait to be applied.
         case overloaded
+        /// The update waited for the store when another instance began to apply updates, which had not kept it for as long.
+        case leaseLost = "lease_lost"
+        /// The update still waited for the store when the only instance that heard it ended.
+        case ended
 
         /// What the operator can do; `nil` if nothing is wrong.
         var remedy: String? {
@@ -47,6 +51,7 @@ public final class ForeignMessageMonitor: Sendable {
             case .otherAccount: "publish on flows of the account FLOWHUB_SEED_ACCOUNT, or set it to the account of these flows"
             case .deleted: "stop publishing on the deleted flow, or create it again"
             case .rejected: "see the error; an account's limits are the settings FLOWHUB_MAX_ACCOUNT_…"
+            case .leaseLost, .ended: "find out why the store was unavailable, and publish the flow's state again"
             case .overloaded: "find out why the store is slow, or raise FLOWHUB_SEED_RECENT_BYTES"
             }
         }

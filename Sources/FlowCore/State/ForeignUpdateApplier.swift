@@ -2,17 +2,18 @@ public import Logging
 import Synchronization
 
 /// Applies foreign updates as patches of their flows, while this instance holds the leader lease for it. Keeps those of the last
-/// seconds, also the ones that another instance applies: if that instance dies, this one applies what is left.
+/// seconds, also the ones that another instance applies: if that instance dies, this one applies what is left. An update is kept
+/// for longer until it is applied, or until another instance is seen to apply updates.
 ///
 /// Each publication is applied once, even if several instances apply it: its identity is the idempotency key. Updates of one
 /// flow are applied in the order of their publication. While the store fails, an update is tried again, and those of the same
-/// flow wait.
+/// flow wait. What is given up is counted by the ``ForeignMessageMonitor``.
 public final class ForeignUpdateApplier: Sendable {
     public struct Limits: Sendable {
         /// Time in seconds for which an update is kept for the case that the instance that applies updates dies.
         public var recentSeconds = 10
-        /// Maximum bytes of the kept and waiting updates. Kept ones make room, oldest first; if all of them wait to be applied,
-        /// further ones are dropped and counted.
+        /// Maximum bytes of the kept and waiting updates. Those that another instance applies make room, oldest first; if all of
+        /// them wait to be applied, further ones are dropped and counted.
         public var recentBytes = 67_108_864
 
         public init() {}
@@ -26,6 +27,10 @@ public final class ForeignUpdateApplier: Sendable {
         var term = 0
         /// Number of updates of this term that wait or are being applied.
         var pending = 0
+        /// When another instance was last seen to apply updates.
+        var otherSeenAt: ContinuousClock.Instant?
+        /// Whether that instance has an earlier release.
+        var isOtherOfEarlierRelease = false
     }
 
     /// An update to apply, by its number among the recent ones.
@@ -74,9 +79,9 @@ public final class ForeignUpdateApplier: Sendable {
     public func heard(_ update: ForeignUpdate, at instant: ContinuousClock.Instant = .now) {
         let isKept = self.state.withLock { state in
             self.removeExpired(&state, at: instant)
-            let entry = RecentForeignUpdates.Entry(update: update, heardAt: instant, isOfOthers: !state.isApplying)
+            let entry = RecentForeignUpdates.Entry(update: update, heardAt: instant)
             while state.recent.bytes + entry.bytes > self.limits.recentBytes, let first = state.recent.first,
-                first.isDone || !state.isApplying
+                first.isDone || first.isOfOthers || self.isOtherApplying(state, at: instant)
             {
                 state.recent.removeFirst()
             }
@@ -93,14 +98,46 @@ public final class ForeignUpdateApplier: Sendable {
         self.state.withLock { state in
             guard !state.isApplying else { return }
             self.removeExpired(&state, at: instant)
+            let followsEarlierRelease = state.isOtherOfEarlierRelease
             state.isApplying = true
+            state.otherSeenAt = nil
+            state.isOtherOfEarlierRelease = false
             state.term += 1
             state.pending = 0
+            state.recent.changeAll { entry in
+                entry.isOfOthers = false
+                if followsEarlierRelease { entry.mayBeOfEarlierRelease = true }
+            }
             for number in state.recent.firstNumber..<state.recent.endNumber {
                 guard let entry = state.recent[number], !entry.isDone else { continue }
                 self.queue(number, entry.update.flow, &state)
             }
         }
+    }
+
+    /// Records that another instance applies updates: it applies all that it has heard in the last seconds, and what it hears from
+    /// now on. Older updates that wait here are given up and counted: if they were applied now, they would overwrite newer ones.
+    /// - Parameter isOfEarlierRelease: whether it knows updates by the digest of their message alone.
+    public func sawOther(isOfEarlierRelease: Bool, at instant: ContinuousClock.Instant = .now) {
+        let dropped = self.state.withLock { state in
+            state.isApplying = false
+            state.otherSeenAt = instant
+            state.isOtherOfEarlierRelease = isOfEarlierRelease
+            let dropped = self.waiting(state).filter { self.isExpired($0, at: instant) }.map(\.update.flow)
+            state.recent.changeAll { $0.isOfOthers = true }
+            self.removeExpired(&state, at: instant)
+            return dropped
+        }
+        for flow in dropped { self.monitor.count(.leaseLost, flow: flow.rawValue) }
+    }
+
+    /// Gives up and counts the updates that nobody has applied, because this instance ends.
+    public func end() {
+        let dropped = self.state.withLock { state in
+            defer { state.isApplying = false }
+            return self.waiting(state).map(\.update.flow)
+        }
+        for flow in dropped { self.monitor.count(.ended, flow: flow.rawValue) }
     }
 
     /// Stops to apply. Changes that are being committed are completed.
@@ -115,7 +152,7 @@ public final class ForeignUpdateApplier: Sendable {
         }
     }
 
-    /// Whether an update was heard within the last seconds, or one waits to be applied.
+    /// Whether an update was heard within the last seconds, or one waits to be applied by whichever instance.
     public func hasRecent(at instant: ContinuousClock.Instant = .now) -> Bool {
         self.state.withLock { state in
             self.removeExpired(&state, at: instant)
@@ -132,12 +169,26 @@ public final class ForeignUpdateApplier: Sendable {
 
     // MARK: Private
 
-    /// Removes the updates that were kept for long enough, except for those that this instance must still apply.
+    /// Removes the updates that were kept for long enough, except for those that nobody has applied.
     private func removeExpired(_ state: inout State, at instant: ContinuousClock.Instant) {
-        let limit = Duration.seconds(self.limits.recentSeconds)
-        while let first = state.recent.first, first.isDone || !state.isApplying, instant - first.heardAt > limit {
+        while let first = state.recent.first, first.isDone || first.isOfOthers, self.isExpired(first, at: instant) {
             state.recent.removeFirst()
         }
+    }
+
+    private func isExpired(_ entry: RecentForeignUpdates.Entry, at instant: ContinuousClock.Instant) -> Bool {
+        instant - entry.heardAt > .seconds(self.limits.recentSeconds)
+    }
+
+    /// Whether another instance was seen to apply updates within the last seconds.
+    private func isOtherApplying(_ state: State, at instant: ContinuousClock.Instant) -> Bool {
+        state.otherSeenAt.map { instant - $0 <= .seconds(self.limits.recentSeconds) } ?? false
+    }
+
+    /// The updates that nobody has applied, as far as is known.
+    private func waiting(_ state: State) -> [RecentForeignUpdates.Entry] {
+        (state.recent.firstNumber..<state.recent.endNumber).compactMap { state.recent[$0] }
+            .filter { !$0.isDone && !$0.isOfOthers }
     }
 
     /// Queues an update for the task of its flow. Called under the lock, so that updates are queued in order.
@@ -205,8 +256,8 @@ public final class ForeignUpdateApplier: Sendable {
         if account == nil { account = try await manager.heads(of: [update.flow]).first?.account }
         guard let account else { return self.monitor.count(.noAccount, flow: update.flow.rawValue) }
         var idempotency = FlowChange.Idempotency(key: "hub seed:\(update.identity)", fingerprint: update.digest)
-        // An instance of an earlier release may have applied it, under the digest of the message alone.
-        if entry.isOfOthers { idempotency.formerKey = "hub seed:\(update.digest)" }
+        // Under the digest of the message alone.
+        if entry.mayBeOfEarlierRelease { idempotency.formerKey = "hub seed:\(update.digest)" }
         let change = FlowChange(
             flow: update.flow, account: account, body: .patch(update.patch), idempotency: idempotency, at: self.now())
         switch try await manager.apply(change) {

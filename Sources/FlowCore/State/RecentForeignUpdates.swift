@@ -24,8 +24,10 @@ struct RecentForeignUpdates: Sendable {
     struct Entry: Sendable {
         let update: ForeignUpdate
         let heardAt: ContinuousClock.Instant
-        /// Whether this instance heard the update while another instance applied updates.
-        let isOfOthers: Bool
+        /// Whether another instance that applies updates was seen after this instance heard the update: that one heard it too.
+        var isOfOthers = false
+        /// Whether an instance of an earlier release may have applied the update.
+        var mayBeOfEarlierRelease = false
         /// Whether this instance has applied the update, or found that it cannot be applied.
         var isDone = false
 
@@ -57,6 +59,11 @@ struct RecentForeignUpdates: Sendable {
         self.entries.append(entry)
         self.bytes += entry.bytes
         return self.endNumber - 1
+    }
+
+    /// Changes all entries.
+    mutating func changeAll(_ change: (inout Entry) -> Void) {
+        for index in self.entries.indices { change(&self.entries[index]) }
     }
 
     /// Marks an entry as done, unless it was removed.

@@ -85,7 +85,9 @@ extension SQLiteImportLedger {
         try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads up to `limit` imports without a valid claim; the one whose last change is longest ago comes first.
+    /// Reads up to `limit` imports without a valid claim: first those that nobody has tried to clean up, the longest unchanged
+    /// first; then those whose last attempt, which left an expired claim, is longest ago. So imports that cannot be cleaned up
+    /// never keep the others from their turn.
     /// - Parameter condition: an SQL condition. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
@@ -93,7 +95,7 @@ extension SQLiteImportLedger {
                 """
                 WHERE (status IN ('pending', 'deleting') OR announced_at IS NULL) AND \(condition)
                     AND (claimed_until IS NULL OR claimed_until <= ?)
-                ORDER BY updated_at LIMIT ?
+                ORDER BY claimed_until NULLS FIRST, updated_at LIMIT ?
                 """, [try database.clock().databaseValue, max(1, limit).databaseValue])
         }
     }

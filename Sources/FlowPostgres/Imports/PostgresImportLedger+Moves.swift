@@ -165,13 +165,12 @@ extension PostgresImportLedger {
 }
 
 extension PoolLease {
-    /// Runs a statement inside a transaction that is committed later. If the statement fails, the whole transaction is
-    /// rolled back, so the error says that nothing has changed.
+    /// Runs a statement inside a transaction that is committed later.
     fileprivate func runUncommitted(_ statement: Statement) async throws(PoolFailure) -> ResultSet {
         do throws(PoolFailure) {
             return try await self.run([statement])[0]
         } catch {
-            throw PoolFailure(error.error)
+            throw error.withoutEffect(.isUncommitted)
         }
     }
 }

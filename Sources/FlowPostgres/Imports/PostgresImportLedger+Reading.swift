@@ -90,7 +90,9 @@ extension PostgresImportLedger {
             "i.account IS NOT NULL AND i.announced_at IS NULL AND \(ImportSQL.status) IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads up to `limit` imports without a valid claim; the one whose last change is longest ago comes first.
+    /// Reads up to `limit` imports without a valid claim: first those that nobody has tried to clean up, the longest unchanged
+    /// first; then those whose last attempt, which left an expired claim, is longest ago. So imports that cannot be cleaned up
+    /// never keep the others from their turn.
     /// - Parameter condition: an SQL condition on `i`. The condition must imply that of the partial index
     ///   `data_imports_open`, so that Postgres can use the index.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
@@ -98,7 +100,7 @@ extension PostgresImportLedger {
         parameters.add(max(1, limit))
         let sql = """
             SELECT \(ImportSQL.columns) FROM data_imports i WHERE \(condition) AND \(ImportSQL.isUnclaimed)
-            ORDER BY i.updated_at LIMIT $1
+            ORDER BY i.claimed_until NULLS FIRST, i.updated_at LIMIT $1
             """
         return try await self.read(Statement(sql, parameters)).entries()
     }

@@ -184,8 +184,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         do throws(PoolFailure) {
             return try await self.pool.run(workload, statements, isRetryable: true, seconds: seconds)
         } catch {
-            // A read changes nothing, so its outcome is never unknown.
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 }

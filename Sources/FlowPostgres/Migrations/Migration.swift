@@ -12,6 +12,15 @@ public struct Migration: Hashable, Sendable {
     /// other files.
     public let concurrentIndex: String?
 
+    /// The migration whose statements run in this one's transaction too, before their own turn: without them, what this one creates
+    /// would hinder other programs until then, and an index build between the two may take as long as the longest transaction of
+    /// the database. The statements may run twice.
+    var completedBy: String? {
+        // Its triggers on the import tables count with the rights of whoever changes them, and a legacy service has none on the
+        // hub's tables.
+        self.name == "0011_account_usage" ? "0015_trigger_rights" : nil
+    }
+
     /// Whether the file creates objects in the schema of the import tables, if the hub's own tables have another one.
     var createsInImportSchema: Bool { ["0002_imports", "0004_import_ledger"].contains(self.name) }
 

@@ -199,13 +199,14 @@ public struct MigrationRunner: Sendable {
 
     /// Runs a migration's statements in the current transaction. With a schema of its own, the hub's objects are created there.
     private func apply(_ migration: Migration, _ layout: SchemaLayout, _ connection: PostgresConnection) throws(PostgresError) {
+        let statements = [migration.sql] + self.migrations.filter { $0.name == migration.completedBy }.map(\.sql)
         guard self.settings.schema != nil else {
-            try connection.execute(migration.sql)
+            for sql in statements { try connection.execute(sql) }
             return
         }
         let places = migration.createsInImportSchema ? [layout.imports, layout.hub] : [layout.hub]
         try connection.execute("SELECT \(SearchPath.beginning(with: places, isLocal: true))")
-        try connection.execute(migration.sql)
+        for sql in statements { try connection.execute(sql) }
         try connection.execute(SchemaMove.settle(from: layout.imports, to: layout.hub))
     }
 

@@ -72,6 +72,32 @@ struct PoolFailure: Error, Sendable {
     let error: PostgresError
     /// Whether the unit may have taken effect: it was sent, and the connection ended before its complete reply.
     let mayHaveTakenEffect: Bool
+
+    init(error: PostgresError, mayHaveTakenEffect: Bool) {
+        self.error = error
+        self.mayHaveTakenEffect = mayHaveTakenEffect
+    }
+
+    /// Creates a failure without effect: of a transaction that was rolled back, of a read, or of a reply that cannot be
+    /// decoded.
+    init(_ error: PostgresError) {
+        self.init(error: error, mayHaveTakenEffect: false)
+    }
+
+    /// Why it does not matter to the caller whether a unit has taken effect.
+    enum Harmlessness {
+        /// The unit only reads.
+        case isRead
+        /// A second execution has the result of the first, so the caller may simply repeat the operation.
+        case isRepeatable
+        /// The unit is a step of a transaction that only a later step commits.
+        case isUncommitted
+        /// The unit prepares another one, which was not sent.
+        case isPreparation
+    }
+
+    /// The failure as one without effect, although the reply may have been lost.
+    func withoutEffect(_ reason: Harmlessness) -> PoolFailure { PoolFailure(self.error) }
 }
 
 /// Whether a connection reaches the server process itself or a pooler.

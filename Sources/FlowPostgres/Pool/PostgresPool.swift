@@ -106,8 +106,7 @@ struct PoolLease: ~Copyable {
     fileprivate let workload: PoolWorkload
     fileprivate let pool: PostgresPool
 
-    /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings. If
-    /// this call fails, nothing has changed in the database, because nothing is committed here.
+    /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings.
     /// - Parameter seconds: statement timeout of this transaction; `nil`: the one of the settings.
     /// - Returns: one result per given statement.
     func begin(then statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
@@ -117,7 +116,7 @@ struct PoolLease: ~Copyable {
         do throws(PoolFailure) {
             return Array(try await self.run(all + statements, seconds: seconds).dropFirst(all.count))
         } catch {
-            throw PoolFailure(error.error)
+            throw error.withoutEffect(.isUncommitted)
         }
     }
 

@@ -234,7 +234,7 @@ final class CommitLane: Sendable {
             try await self.environment.epochManager.raise(from: epoch, now: latest)
             self.fail(pending, PoolFailure(.epochChanged))
         } catch {
-            self.fail(pending, PoolFailure(error.error))
+            self.fail(pending, error.withoutEffect(.isPreparation))
         }
     }
 

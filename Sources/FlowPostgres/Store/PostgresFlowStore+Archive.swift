@@ -176,7 +176,7 @@ extension PostgresFlowStore: FlowArchive {
                     createdAt: createdAt)
             }
         } catch {
-            throw StoreError(error)
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 

@@ -11,7 +11,8 @@ extension PostgresFlowStore {
             try await self.epochManager.refresh()
             return self.epoch
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            // The next call adopts what is stored.
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 
@@ -34,7 +35,7 @@ extension PostgresFlowStore {
         do throws(PoolFailure) {
             _ = try await self.pool.run(.control, [Statement("UPDATE hub_meta SET epoch = epoch")], isRetryable: true)
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 }
@@ -49,7 +50,7 @@ extension PostgresFlowStore: FencingSequence {
         do throws(PoolFailure) {
             _ = try await self.pool.run(.control, [statement], isRetryable: true)
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 
@@ -62,7 +63,7 @@ extension PostgresFlowStore: FencingSequence {
             guard let token = result.first?.int64(0) else { throw PoolFailure(.unreadable) }
             return token
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 }
@@ -115,7 +116,7 @@ extension PostgresFlowStore: RevocationStore {
                 isRetryable: true)[0]
             return result.rows.compactMap(Self.revocation)
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 

@@ -162,8 +162,7 @@ extension PostgresFlowStore {
                 throw PoolFailure(error)
             }
         } catch {
-            // A read changes nothing, so its outcome is never unknown.
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 }

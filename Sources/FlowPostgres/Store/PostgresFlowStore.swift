@@ -115,7 +115,7 @@ public final class PostgresFlowStore: FlowStore {
             guard let time else { throw PoolFailure(PostgresError.unreadable) }
             return time
         } catch {
-            throw StoreError(error)
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 

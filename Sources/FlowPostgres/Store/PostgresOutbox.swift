@@ -47,7 +47,7 @@ public final class PostgresOutbox: Outbox {
         } catch {
             // The rows stay in the outbox, and the outbox relay publishes them again. Instances drop an event whose
             // version they have received before.
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 
@@ -94,7 +94,7 @@ public final class PostgresOutbox: Outbox {
         do throws(PoolFailure) {
             _ = try await self.store.pool.run(.control, [statement], isRetryable: true)
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRepeatable))
         }
     }
 }

@@ -121,11 +121,3 @@ extension StoreError {
         }
     }
 }
-
-extension PoolFailure {
-    /// Creates a failure without effect: of a transaction that was rolled back, of a read, or of a reply that cannot be
-    /// decoded.
-    init(_ error: PostgresError) {
-        self.init(error: error, mayHaveTakenEffect: false)
-    }
-}

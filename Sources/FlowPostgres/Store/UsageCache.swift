@@ -76,7 +76,7 @@ extension PostgresFlowStore {
         do throws(PoolFailure) {
             return try await self.pool.run(.control, [statement], isRetryable: true)[0]
         } catch {
-            throw StoreError(PoolFailure(error.error))
+            throw StoreError(error.withoutEffect(.isRead))
         }
     }
 }

@@ -16,18 +16,30 @@ final class BusCore {
         var foreignAccount = ""
     }
 
-    /// Listens to foreign updates under the policy ``ForeignPolicy/apply``. Set before ``start(commands:subscriber:)``.
-    var foreign: ForeignListener?
-    /// Counts the foreign messages that are not delivered.
-    private let foreignMonitor: ForeignMessageMonitor
+    /// What the bus works with. Both connections belong to its event loop.
+    struct Dependencies {
+        let commands: RedisLink
+        let subscriber: RedisLink
+        let codec: MessageCodec
+        let control: ControlChannel
+        /// Listens to foreign updates under the policy ``ForeignPolicy/apply``; else `nil`.
+        let foreign: ForeignListener?
+        /// Counts the foreign messages that are not delivered.
+        let foreignMonitor: ForeignMessageMonitor
+        let health: BusHealth
+        let pace: RedisPace
+        /// Supplies the epoch under which foreign messages are delivered: the epoch that this instance has adopted.
+        let epoch: @Sendable () -> Epoch
+        let now: @Sendable () -> Timestamp
+        let logger: Logger
+        /// Called when the command connection is ready, and when Redis reports that it does not have a Lua script.
+        let onCommandsReady: @Sendable () -> Void
+        /// Called after each change of ``BusHealth/isDelivering``, until ``BusCore/stop()``.
+        let onDelivery: @Sendable (Bool) -> Void
+    }
 
     /// Maximum number of Redis channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
-    /// Maximum number of messages that the sink has received and not processed yet. Above it, reading from the
-    /// subscriber connection pauses; at half of it, reading resumes.
-    private static let maximumBacklog = 10_000
-    /// Time between two checks of the sink's unprocessed messages while reading is paused.
-    private static let pauseLength = TimeAmount.milliseconds(2)
     /// Prefix of the Redis channels of flows.
     private static let prefix = "flow:updates:"
     private static let prefixBytes = Array(BusCore.prefix.utf8)
@@ -36,55 +48,36 @@ final class BusCore {
     static func channel(of flow: FlowID) -> String { Self.prefix + flow.rawValue }
 
     /// The sink: the receiver of the messages of all flows. `nil` before ``RedisBus/attach(_:)`` and after ``stop()``.
-    var sink: (any BusSink)?
-    /// Called on the event loop after each change of ``BusHealth/isDelivering``, until ``stop()``.
-    var onDelivery: (@Sendable (Bool) -> Void)?
-    /// Receives the messages of `hub:control:{instance}` and `hub:control:all`.
-    var onControl: (([UInt8]) -> Void)?
-    /// Called when the command connection is ready, and when Redis reports that it does not have a Lua script.
-    var onCommandsReady: (() -> Void)?
-    /// The command connection and the subscriber connection. Set once, by ``start(commands:subscriber:)``.
-    private var links: (commands: RedisLink, subscriber: RedisLink)?
+    var sink: (any BusSink)? {
+        get { self.inbox.sink }
+        set { self.inbox.sink = newValue }
+    }
+    var foreign: ForeignListener? { self.dependencies.foreign }
 
     private let instance: String
-    private let codec: MessageCodec
     private let configuration: Configuration
-    private let health: BusHealth
+    private let dependencies: Dependencies
     private let loop: any EventLoop
-    private let logger: Logger
-    private let now: @Sendable () -> Timestamp
-    private let pace: RedisPace
-
     private var subscriptions = SubscriptionTracker()
     private let canary: CanaryPublisher
+    private let inbox: BusInbox
     /// Those of ``ownChannels`` to which the server has not confirmed the subscription yet.
     private var ownUnconfirmed: Set<String> = []
     /// Flows whose SUBSCRIBE is sent by the next ``flushSubscriptions()``.
     private var toSubscribe: [FlowID] = []
-    /// Messages received in this turn of the event loop, which the sink receives together.
-    private var inbox: [BusMessage] = []
-    /// Whether reading from the subscriber connection is paused, because the sink has more than ``maximumBacklog``
-    /// unprocessed messages.
-    private var isPaused = false
+    private var isStopped = false
     private var timer: RepeatedTask?
 
-    init(
-        instance: String, codec: MessageCodec, configuration: Configuration, health: BusHealth,
-        foreignMonitor: ForeignMessageMonitor, loop: any EventLoop, pace: RedisPace, now: @escaping @Sendable () -> Timestamp,
-        logger: Logger
-    ) {
+    init(instance: String, configuration: Configuration, dependencies: Dependencies, loop: any EventLoop) {
         self.instance = instance
-        self.codec = codec
         self.configuration = configuration
-        self.health = health
-        self.foreignMonitor = foreignMonitor
+        self.dependencies = dependencies
         self.loop = loop
-        self.now = now
-        self.logger = logger
-        self.pace = pace
         self.canary = CanaryPublisher(
-            instance: instance, codec: codec, interval: configuration.canaryMilliseconds,
-            timeout: configuration.canaryTimeoutMilliseconds, pace: pace, loop: loop)
+            instance: instance, codec: dependencies.codec, interval: configuration.canaryMilliseconds,
+            timeout: configuration.canaryTimeoutMilliseconds, commands: dependencies.commands, pace: dependencies.pace,
+            loop: loop)
+        self.inbox = BusInbox(subscriber: dependencies.subscriber, canary: self.canary, loop: loop)
     }
 
     /// The Redis channel with control messages to all instances.
@@ -95,39 +88,33 @@ final class BusCore {
     /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
-    /// Sets the two connections, and starts the timer that runs ``tick()`` once per canary interval.
-    func start(commands: RedisLink, subscriber: RedisLink) {
-        self.links = (commands, subscriber)
-        self.canary.commands = commands
-        self.foreign?.links = (commands, subscriber)
+    /// Starts the timer that runs ``tick()`` once per canary interval.
+    func start() {
         let core = NIOLoopBound(self, eventLoop: self.loop)
         self.timer = self.loop.scheduleRepeatedTask(
             initialDelay: .zero, delay: .milliseconds(self.configuration.canaryMilliseconds)
         ) { _ in core.value.tick() }
     }
 
-    /// Stops the timer, and calls neither the sink nor ``onDelivery`` any more. From then on delivery counts as
+    /// Stops the timer, and calls neither the sink nor ``Dependencies/onDelivery`` any more. From then on delivery counts as
     /// degraded.
     func stop() {
         self.timer?.cancel()
-        // Removed before delivery changes: the sink and the receiver of `onDelivery` are being stopped as well.
-        self.onDelivery = nil
+        // Before delivery changes: the sink and the receiver of `onDelivery` are being stopped as well.
+        self.isStopped = true
         self.sink = nil
         self.setDelivering(false)
     }
 
     // MARK: Publishing
 
-    /// Publishes messages on a Redis channel.
-    /// - Parameter onAccepted: called if Redis has acknowledged all messages.
-    func publish(_ messages: [[UInt8]], on channel: String, onAccepted: (@Sendable () -> Void)?) {
-        let commands = messages.map { message in
-            var command = RESPCommand("PUBLISH", channel)
-            command.add(message)
-            return command
-        }
-        self.links?.commands.send(commands) { result in
-            guard case .success(let replies) = result, replies.allSatisfy({ $0.integer != nil }) else { return }
+    /// Publishes a message on a Redis channel.
+    /// - Parameter onAccepted: called if Redis has acknowledged it.
+    func publish(_ message: [UInt8], on channel: String, onAccepted: (@Sendable () -> Void)?) {
+        var command = RESPCommand("PUBLISH", channel)
+        command.add(message)
+        self.dependencies.commands.send([command]) { result in
+            guard case .success(let replies) = result, replies.first?.integer != nil else { return }
             onAccepted?()
         }
     }
@@ -161,18 +148,18 @@ final class BusCore {
         for start in stride(from: 0, to: flows.count, by: Self.batch) {
             var command = RESPCommand(name)
             for flow in flows[start..<min(start + Self.batch, flows.count)] { command.add(Self.channel(of: flow)) }
-            self.links?.subscriber.send([command])
+            self.dependencies.subscriber.send([command])
         }
     }
 
     /// Called when the subscriber connection is ready. Subscribes to all Redis channels again.
     func connected() {
-        self.isPaused = false
+        self.inbox.connected()
         self.toSubscribe = []
         self.ownUnconfirmed = Set(self.ownChannels)
         var own = RESPCommand("SUBSCRIBE")
         for channel in self.ownChannels { own.add(channel) }
-        self.links?.subscriber.send([own])
+        self.dependencies.subscriber.send([own])
         self.sendSubscriptionCommand("SUBSCRIBE", self.subscriptions.connected())
     }
 
@@ -188,8 +175,8 @@ final class BusCore {
     /// Called when the command connection is ready, and when Redis does not have a script. Loads all scripts, since a
     /// restarted server has none.
     func commandsReady() {
-        self.links?.commands.send(RedisScript.all.map(\.load))
-        self.onCommandsReady?()
+        self.dependencies.commands.send(RedisScript.all.map(\.load))
+        self.dependencies.onCommandsReady()
         self.foreign?.publishAwaitedMark()
         if self.canary.hasStarted { self.canary.send() }
     }
@@ -226,12 +213,12 @@ final class BusCore {
         case .ok: break
         case .degraded: self.setDelivering(false)
         // While reading is paused, no canary can be received: the connection is not at fault and stays.
-        case .replace where self.isPaused: self.setDelivering(false)
+        case .replace where self.inbox.isPaused: self.setDelivering(false)
         case .replace:
             self.setDelivering(false)
-            self.health.countReplacedConnection()
-            self.logger.warning("No canary received; replacing the Redis subscriber connection")
-            self.links?.subscriber.replace()
+            self.dependencies.health.countReplacedConnection()
+            self.dependencies.logger.warning("No canary received; replacing the Redis subscriber connection")
+            self.dependencies.subscriber.replace()
         }
         self.canary.sendIfDue()
         self.foreign?.tick()
@@ -239,21 +226,21 @@ final class BusCore {
 
     /// Makes the instance idle while it watches no flow and messages arrive, and active at once when it watches one.
     private func updatePace() {
-        let isIdle = self.subscriptions.count == 0 && self.health.isDelivering
-        if self.pace.set(isIdle: isIdle) { self.canary.paceChanged() }
+        let isIdle = self.subscriptions.count == 0 && self.dependencies.health.isDelivering
+        if self.dependencies.pace.set(isIdle: isIdle) { self.canary.paceChanged() }
     }
 
     /// Handles a received canary. The first one after an outage ends the degraded delivery.
     private func receivedCanary(_ payload: [UInt8]) {
         if self.canary.received(payload) { self.setDelivering(true) }
-        if let lag = self.canary.lag { self.health.set(lag: lag) }
+        if let lag = self.canary.lag { self.dependencies.health.set(lag: lag) }
     }
 
     /// Sets ``BusHealth/isDelivering``, and calls ``onDelivery`` if its value has changed.
     private func setDelivering(_ isDelivering: Bool) {
-        guard self.health.isDelivering != isDelivering else { return }
-        self.health.set(isDelivering: isDelivering)
-        self.onDelivery?(isDelivering)
+        guard self.dependencies.health.isDelivering != isDelivering else { return }
+        self.dependencies.health.set(isDelivering: isDelivering)
+        if !self.isStopped { self.dependencies.onDelivery(isDelivering) }
         // The sink then reads from the store the events that it missed during the outage.
         if isDelivering { self.sink?.deliveryChanged() }
     }
@@ -269,8 +256,7 @@ final class BusCore {
         }
         guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
         else { return }
-        // `message` is the only kind with seven bytes.
-        if kind.count == 7, let payload = elements[2].bytes {
+        if kind == Self.messageKind, let payload = elements[2].bytes {
             self.receivedMessage(channel, payload)
         } else if kind == Self.subscribeKind {
             self.confirmed(String(decoding: channel, as: UTF8.self))
@@ -279,6 +265,7 @@ final class BusCore {
         }
     }
 
+    private static let messageKind = Array("message".utf8)
     private static let subscribeKind = Array("subscribe".utf8)
     private static let patternSubscribeKind = Array("psubscribe".utf8)
 
@@ -287,21 +274,22 @@ final class BusCore {
     private func receivedMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes) else {
             let name = String(decoding: channel, as: UTF8.self)
-            if name == self.canary.channel { self.receivedCanary(payload) } else { self.onControl?(payload) }
+            if name == self.canary.channel { return self.receivedCanary(payload) }
+            if let signal = self.dependencies.control.received(payload) { self.foreign?.received(signal) }
             return
         }
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
-        self.health.countReceived()
-        switch self.codec.decode(payload, from: flow, now: self.now()) {
-        case .own(let message): self.enqueue(message)
+        self.dependencies.health.countReceived()
+        switch self.dependencies.codec.decode(payload, from: flow, now: self.dependencies.now()) {
+        case .own(let message): self.inbox.add(message)
         // This instance delivered the message to its own sink when it published it.
         case .echo: break
         case .foreign(let event): self.receivedForeign(event, of: flow)
         case .rejected(let reason):
-            self.health.countRejected(reason)
+            self.dependencies.health.countRejected(reason)
             // While this instance listens to all flows, the listener counts those that do not begin as hub messages do.
             if self.foreign?.isListening != true || MessageCodec.isOfHub(payload) {
-                self.foreignMonitor.count(reason, flow: flow)
+                self.dependencies.foreignMonitor.count(reason, flow: flow)
             }
         }
     }
@@ -309,50 +297,15 @@ final class BusCore {
     /// Delivers a foreign event to the subscribers of its flow, unless it will be committed as a change: then the durable event
     /// of that change is delivered.
     private func receivedForeign(_ event: TransientEvent, of flow: FlowID) {
-        if self.configuration.foreign == .ignore { return self.foreignMonitor.count(.ignored, flow: flow.rawValue) }
+        if self.configuration.foreign == .ignore { return self.dependencies.foreignMonitor.count(.ignored, flow: flow.rawValue) }
         if self.foreign?.isListening == true {
             if event.type == .stateUpdate { return }
         } else {
-            self.health.countForeign()
+            self.dependencies.health.countForeign()
         }
-        self.enqueue(
+        self.inbox.add(
             BusMessage(
-                flow: flow, account: self.configuration.foreignAccount, epoch: self.epoch(), content: .foreign(event)))
-    }
-
-    /// Supplies the epoch under which foreign messages are delivered: the epoch that this instance has adopted.
-    var epoch: () -> Epoch = { Epoch(counter: 0, random: "0") }
-
-    /// Collects the messages that arrive in one turn of the event loop, and passes them to the sink in one call.
-    private func enqueue(_ message: BusMessage) {
-        self.inbox.append(message)
-        guard self.inbox.count == 1 else { return }
-        self.loop.assumeIsolated().execute {
-            let messages = self.inbox
-            self.inbox = []
-            self.sink?.received(messages)
-            if !self.isPaused, let backlog = self.sink?.backlog, backlog > Self.maximumBacklog { self.pause() }
-        }
-    }
-
-    /// Pauses reading, because the sink has more than ``maximumBacklog`` unprocessed messages. New messages then queue
-    /// at Redis, which closes the connection if they exceed the output buffer limit of Redis.
-    private func pause() {
-        self.isPaused = true
-        self.links?.subscriber.setReading(false)
-        self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
-    }
-
-    /// Resumes reading if the sink has at most half of ``maximumBacklog`` unprocessed messages; otherwise checks again
-    /// after 2 ms.
-    private func checkBacklog() {
-        guard self.isPaused else { return }
-        if let backlog = self.sink?.backlog, backlog > Self.maximumBacklog / 2 {
-            self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
-        } else {
-            self.isPaused = false
-            self.canary.readingResumed()
-            self.links?.subscriber.setReading(true)
-        }
+                flow: flow, account: self.configuration.foreignAccount, epoch: self.dependencies.epoch(),
+                content: .foreign(event)))
     }
 }

@@ -5,9 +5,7 @@ import NIOCore
 final class CanaryPublisher {
     /// The Redis channel of this instance's canaries; also the key that the script writes.
     let channel: String
-    /// The command connection; `nil` before the bus starts.
-    var commands: RedisLink?
-
+    private let commands: RedisLink
     private let codec: MessageCodec
     /// Milliseconds between two canaries while the instance watches a flow.
     private let interval: Int64
@@ -20,7 +18,11 @@ final class CanaryPublisher {
     /// - Parameters:
     ///   - interval: milliseconds between two canaries; longer while the instance is idle (see ``RedisPace``).
     ///   - timeout: milliseconds without a canary until delivery counts as degraded.
-    init(instance: String, codec: MessageCodec, interval: Int64, timeout: Int64, pace: RedisPace, loop: any EventLoop) {
+    init(
+        instance: String, codec: MessageCodec, interval: Int64, timeout: Int64, commands: RedisLink, pace: RedisPace,
+        loop: any EventLoop
+    ) {
+        self.commands = commands
         self.channel = "hub:canary:\(instance)"
         self.codec = codec
         self.interval = interval
@@ -74,7 +76,7 @@ final class CanaryPublisher {
         var call = RedisScript.canary.call(keys: [self.channel])
         call.add(self.mac(of: number) + Array(String(number).utf8))
         call.add(60_000)
-        self.commands?.send([call]) { result in
+        self.commands.send([call]) { result in
             // Only a canary that Redis accepted must arrive. A failed one proves nothing about the subscriber connection.
             guard case .success(let replies) = result, replies.first?.integer != nil else { return }
             publisher.value.canary.accepted(number, at: publisher.value.uptime)

@@ -5,8 +5,8 @@ import NIOCore
 /// Listens to the messages of all flows, and passes foreign updates to the ``ForeignUpdateApplier``, each with the identity of
 /// its publication. Confined to one event loop. Exists only under the policy ``ForeignPolicy/apply``.
 ///
-/// Every instance listens and keeps what it hears. The one that holds the leader lease `hub:apply` applies it; see
-/// `ForeignListener+Lease.swift`. While nobody publishes, none holds the lease, and listening costs no commands.
+/// Every instance listens and keeps what it hears. The one that holds the leader lease applies it; see ``ForeignLease``. While
+/// nobody publishes, none holds the lease, and listening costs no commands.
 final class ForeignListener {
     private enum Subscription {
         case none
@@ -21,20 +21,23 @@ final class ForeignListener {
     /// instance does without it: the user may lack the privilege, and Redis answers that with an error.
     private static let maximumFailures = 3
 
-    let applier: ForeignUpdateApplier
-    /// Called when the subscription to all flows is confirmed.
-    var onListening: () -> Void = {}
+    /// What the listener works with. Both connections belong to the event loop.
+    struct Dependencies {
+        let applier: ForeignUpdateApplier
+        let lease: ForeignLease
+        let codec: MessageCodec
+        let control: ControlChannel
+        let subscriber: RedisLink
+        let monitor: ForeignMessageMonitor
+        let health: BusHealth
+        let now: @Sendable () -> Timestamp
+        let logger: Logger
+        /// Called when the subscription to all flows is confirmed.
+        let onListening: @Sendable () -> Void
+    }
 
-    let instance: String
-    let control: ControlChannel
-    let loop: any EventLoop
-    private let codec: MessageCodec
-    private let monitor: ForeignMessageMonitor
-    private let health: BusHealth
-    private let now: @Sendable () -> Timestamp
-    private let logger: Logger
-    /// The command connection and the subscriber connection. Set once.
-    var links: (commands: RedisLink, subscriber: RedisLink)?
+    let lease: ForeignLease
+    private let dependencies: Dependencies
 
     private var identity = PublicationIdentity()
     private var subscription = Subscription.none
@@ -44,24 +47,10 @@ final class ForeignListener {
     private var awaitedMark: String?
     /// Number of connections in a row that were lost while ``subscription`` was `requested`.
     private var failures = 0
-    /// See `ForeignListener+Lease.swift`.
-    var lease: Lease
 
-    init(
-        applier: ForeignUpdateApplier, instance: String, codec: MessageCodec, control: ControlChannel,
-        leaseMilliseconds: Int64, monitor: ForeignMessageMonitor, health: BusHealth, loop: any EventLoop,
-        now: @escaping @Sendable () -> Timestamp, logger: Logger
-    ) {
-        self.applier = applier
-        self.instance = instance
-        self.codec = codec
-        self.control = control
-        self.monitor = monitor
-        self.health = health
-        self.loop = loop
-        self.now = now
-        self.logger = logger
-        self.lease = Lease(milliseconds: leaseMilliseconds, holder: "\(instance)/\(RandomText.hex128())")
+    init(_ dependencies: Dependencies) {
+        self.lease = dependencies.lease
+        self.dependencies = dependencies
     }
 
     /// Whether the messages of all flows are received.
@@ -77,23 +66,32 @@ final class ForeignListener {
         self.publishMark()
     }
 
+    /// Handles a message of an instance.
+    func received(_ signal: ControlChannel.ForeignSignal) {
+        switch signal {
+        case .mark(let mark): self.received(mark: mark)
+        case .leaseFree: self.lease.isFree()
+        }
+    }
+
     /// Handles a mark of any instance.
-    func received(mark: String) {
+    private func received(mark: String) {
         self.identity.heard(mark: mark)
         if mark == self.awaitedMark { self.awaitedMark = nil }
         guard self.subscription == .none, self.hearsMarks, self.failures < Self.maximumFailures else { return }
         self.subscription = .requested
-        self.links?.subscriber.send([RESPCommand("PSUBSCRIBE", Self.pattern)])
+        self.dependencies.subscriber.send([RESPCommand("PSUBSCRIBE", Self.pattern)])
     }
 
     /// Called when the server has confirmed the subscription to all flows.
     func subscribed() {
         guard self.subscription == .requested else { return }
         self.subscription = .confirmed
+        self.lease.isListening = true
         self.failures = 0
         self.publishMark()
-        self.onListening()
-        self.seekLease()
+        self.dependencies.onListening()
+        self.lease.seek()
     }
 
     /// Called when the subscriber connection is lost. What this instance has kept stays; another instance, which may still hear
@@ -102,7 +100,7 @@ final class ForeignListener {
         if self.subscription == .requested {
             self.failures += 1
             if self.failures == Self.maximumFailures {
-                self.logger.error(
+                self.dependencies.logger.error(
                     "Redis does not permit to subscribe to the messages of all flows; not applying foreign updates",
                     metadata: [
                         "pattern": "\(Self.pattern)",
@@ -111,16 +109,17 @@ final class ForeignListener {
             }
         }
         self.subscription = .none
+        self.lease.isListening = false
         self.hearsMarks = false
         self.awaitedMark = nil
         self.identity.lost()
-        self.giveLeaseBack()
+        self.lease.giveBack()
     }
 
     /// Called once per canary interval.
     func tick() {
         self.publishAwaitedMark()
-        self.checkLease()
+        self.lease.check()
     }
 
     /// Publishes a mark again that was not received, for example because there was no command connection.
@@ -129,7 +128,7 @@ final class ForeignListener {
     private func publishMark() {
         let mark = RandomText.hex128()
         self.awaitedMark = mark
-        self.control.publishMark(mark)
+        self.dependencies.control.publishMark(mark)
     }
 
     // MARK: Messages
@@ -139,18 +138,20 @@ final class ForeignListener {
     func received(_ channel: [UInt8], _ payload: [UInt8]) {
         guard !MessageCodec.isOfHub(payload) else { return }
         let name = String(decoding: channel.dropFirst(Self.pattern.utf8.count - 1), as: UTF8.self)
-        guard let flow = FlowID(name) else { return self.monitor.count(.invalidFlow, flow: name) }
-        switch self.codec.decode(payload, from: flow, now: self.now()) {
+        guard let flow = FlowID(name) else { return self.dependencies.monitor.count(.invalidFlow, flow: name) }
+        switch self.dependencies.codec.decode(payload, from: flow, now: self.dependencies.now()) {
         case .own, .echo: break
-        case .rejected(let reason): self.monitor.count(reason, flow: flow)
+        case .rejected(let reason): self.dependencies.monitor.count(reason, flow: flow)
         case .foreign(let event):
-            self.health.countForeign()
+            self.dependencies.health.countForeign()
             guard event.type == .stateUpdate else { return }
-            let digest = String(decoding: self.codec.authenticator.mac(for: channel + payload), as: UTF8.self)
-            guard let (identity, isMarkDue) = self.identity.heard(digest: digest) else { return }
+            let digest = String(decoding: self.dependencies.codec.authenticator.mac(for: channel + payload), as: UTF8.self)
+            guard let (identity, isMarkDue) = self.identity.heard(digest: digest) else {
+                return self.dependencies.monitor.count(.opening, flow: flow.rawValue)
+            }
             if isMarkDue { self.publishMark() }
-            self.applier.heard(ForeignUpdate(flow: flow, patch: event.data, digest: digest, identity: identity))
-            self.seekLease()
+            self.dependencies.applier.heard(ForeignUpdate(flow: flow, patch: event.data, digest: digest, identity: identity))
+            self.lease.seek()
         }
     }
 }

@@ -10,7 +10,7 @@ import Synchronization
 public final class RedisBus: EventBus {
     /// A call of one of the public methods, which runs in the next turn of the event loop.
     private enum Operation {
-        case publish(channel: String, messages: [[UInt8]], onAccepted: (@Sendable () -> Void)?)
+        case publish(channel: String, message: [UInt8], onAccepted: (@Sendable () -> Void)?)
         case subscribe(FlowID)
         case unsubscribe(FlowID)
     }
@@ -87,7 +87,7 @@ public final class RedisBus: EventBus {
             let number = self.sequence.add(1, ordering: .relaxed).newValue
             operations.append(
                 .publish(
-                    channel: BusCore.channel(of: message.flow), messages: [self.codec.encode(message, sequence: number)],
+                    channel: BusCore.channel(of: message.flow), message: self.codec.encode(message, sequence: number),
                     onAccepted: latch.map { latch in { @Sendable in latch.countDown() } }))
         }
         self.enqueue(operations)
@@ -99,13 +99,13 @@ public final class RedisBus: EventBus {
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
 
     /// Gives the leader lease for foreign updates to another instance.
-    public func startDraining() { self.loop.execute { self.core.value.foreign?.startDraining() } }
+    public func startDraining() { self.loop.execute { self.core.value.foreign?.lease.startDraining() } }
 
     /// Waits until the foreign updates that this instance heard and no other one applies are applied; at most 5 s.
     public func finish() async {
         let done = self.loop.makePromise(of: Void.self)
         self.loop.execute {
-            if let foreign = self.core.value.foreign { foreign.finish(done) } else { done.succeed() }
+            if let foreign = self.core.value.foreign { foreign.lease.finish(done) } else { done.succeed() }
         }
         try? await done.futureResult.get()
     }
@@ -128,8 +128,8 @@ public final class RedisBus: EventBus {
         let core = self.core.value
         for operation in operations {
             switch operation {
-            case .publish(let channel, let messages, let onAccepted):
-                core.publish(messages, on: channel, onAccepted: onAccepted)
+            case .publish(let channel, let message, let onAccepted):
+                core.publish(message, on: channel, onAccepted: onAccepted)
             case .subscribe(let flow): core.subscribe(to: flow)
             case .unsubscribe(let flow): core.unsubscribe(from: flow)
             }

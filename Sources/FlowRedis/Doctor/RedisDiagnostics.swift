@@ -14,10 +14,13 @@ public struct RedisDiagnostics: Sendable {
     private static let tolerableSkew: Int64 = 2
 
     private let settings: RedisSettings
+    private let foreign: ForeignPolicy
     private let now: @Sendable () -> Timestamp
 
-    public init(_ settings: RedisSettings, now: @escaping @Sendable () -> Timestamp) {
+    /// - Parameter foreign: policy for foreign messages, which decides what the user must be permitted.
+    public init(_ settings: RedisSettings, foreign: ForeignPolicy, now: @escaping @Sendable () -> Timestamp) {
         self.settings = settings
+        self.foreign = foreign
         self.now = now
     }
 
@@ -30,12 +33,11 @@ public struct RedisDiagnostics: Sendable {
             link = try RedisLink(
                 self.settings, name: "flowhub:doctor", isSubscriber: false,
                 loop: MultiThreadedEventLoopGroup.singleton.next(),
-                logger: Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() },
-                events: .init(ready: { continuation.yield(nil) }, failed: { continuation.yield($0) }))
+                logger: Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() })
         } catch {
             return [DoctorFinding(.failure, "redis.connection", "\(error)")]
         }
-        link.start()
+        link.start(.init(ready: { continuation.yield(nil) }, failed: { continuation.yield($0) }))
         let failure = await outcomes.first { _ in true } ?? nil
         var findings: [DoctorFinding]
         if let failure {
@@ -77,7 +79,7 @@ public struct RedisDiagnostics: Sendable {
         findings.append(Self.version(replies[0].text ?? ""))
         findings.append(Self.eviction(replies[1].text ?? ""))
         if let finding = self.clock(replies[2]) { findings.append(finding) }
-        findings.append(try await Self.rights(link))
+        findings += try await Self.rights(link, appliesForeign: self.foreign == .apply)
         return findings
     }
 
@@ -142,7 +144,8 @@ public struct RedisDiagnostics: Sendable {
 
     /// Checks the permissions that a restricted user may lack: commands, keys and channels. Uses random names, and deletes the
     /// keys that it creates. Afterwards the connection can only subscribe.
-    private static func rights(_ link: RedisLink) async throws(RedisError) -> DoctorFinding {
+    /// - Parameter appliesForeign: whether also to check those that only ``ForeignListener`` needs.
+    private static func rights(_ link: RedisLink, appliesForeign: Bool) async throws(RedisError) -> [DoctorFinding] {
         let name = "doctor-\(RandomText.base36(12))"
         let keys = (1...4).map { "metric:\(name)-\($0)" }
         var attempts: [(what: String, command: RESPCommand)] = [
@@ -158,17 +161,49 @@ public struct RedisDiagnostics: Sendable {
         // XX: sets no key that does not exist.
         for prefix in Self.keyPrefixes { attempts.append(("SET \(prefix)*", RESPCommand("SET", prefix + name, "1", "XX"))) }
         for prefix in Self.channelPrefixes { attempts.append(("PUBLISH \(prefix)*", RESPCommand("PUBLISH", prefix + name, "1"))) }
-        for prefix in Self.channelPrefixes { attempts.append(("SUBSCRIBE \(prefix)*", RESPCommand("SUBSCRIBE", prefix + name))) }
+        let channels = Self.channelPrefixes.map { ("SUBSCRIBE \($0)*", RESPCommand("SUBSCRIBE", $0 + name)) }
+        guard appliesForeign else { return [Self.common(try await Self.refusals(attempts + channels, link))] }
+        // PUBSUB is rejected after a SUBSCRIBE. PSUBSCRIBE comes last, since messages of services follow it. Its pattern is the
+        // hub's: a user may be permitted this one and no other.
+        let pubsub = ("PUBSUB", RESPCommand("PUBSUB", "NUMSUB", "hub:control:all"))
+        let all = ("PSUBSCRIBE \(ForeignListener.pattern)", RESPCommand("PSUBSCRIBE", ForeignListener.pattern))
+        let refused = try await Self.refusals(attempts + [pubsub] + channels + [all], link)
+        return [
+            Self.common(refused.filter { ![pubsub.0, all.0].contains($0.what) }),
+            Self.foreign(refused.filter { [pubsub.0, all.0].contains($0.what) }),
+        ]
+    }
+
+    /// Runs the commands.
+    /// - Returns: those to which the server replied with an error.
+    private static func refusals(
+        _ attempts: [(what: String, command: RESPCommand)], _ link: RedisLink
+    ) async throws(RedisError) -> [(what: String, reply: String)] {
         let replies = try await link.run(attempts.map(\.command))
-        let refused = zip(attempts, replies).filter { $0.1.errorReply != nil }
-        guard let first = refused.first?.1.errorReply else {
+        return zip(attempts, replies).compactMap { attempt, reply in reply.errorReply.map { (attempt.what, $0) } }
+    }
+
+    private static func common(_ refused: [(what: String, reply: String)]) -> DoctorFinding {
+        guard let first = refused.first else {
             return DoctorFinding(.ok, "redis.rights", "the Redis user may use all commands, keys and channels of the hub")
         }
         return DoctorFinding(
             .failure, "redis.rights",
-            "the Redis user may not: \(refused.map(\.0.what).joined(separator: ", ")). \(RedisError(reply: first))",
+            "the Redis user may not: \(refused.map(\.what).joined(separator: ", ")). \(RedisError(reply: first.reply))",
             advice: "Grant the Redis user +@all on keys ~* and channels &*, "
                 + "or at least the scripting, hash, string, set and pub/sub commands.")
+    }
+
+    private static func foreign(_ refused: [(what: String, reply: String)]) -> DoctorFinding {
+        guard let first = refused.first else {
+            return DoctorFinding(
+                .ok, "redis.foreign", "the Redis user may receive the messages of services (FLOWHUB_SEED_UPDATES=apply)")
+        }
+        return DoctorFinding(
+            .failure, "redis.foreign",
+            "the Redis user may not: \(refused.map(\.what).joined(separator: ", ")). \(RedisError(reply: first.reply))",
+            advice: "Grant the Redis user +psubscribe, +pubsub and the channels &\(ForeignListener.pattern), "
+                + "or set FLOWHUB_SEED_UPDATES=deliver.")
     }
 }
 

@@ -25,9 +25,9 @@ final class LinkCore {
     private let tls: NIOSSLContext?
     private let loop: any EventLoop
     private let logger: Logger
-    private let events: RedisLink.Events
     private let counter: CommandCounter
 
+    private var events = RedisLink.Events()
     private var machine = LinkStateMachine()
     private var channel: (any Channel)?
     /// Number of the latest connection attempt. Events of earlier connections are ignored.
@@ -55,7 +55,7 @@ final class LinkCore {
 
     init(
         _ settings: RedisSettings, name: String, hub: String?, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop,
-        logger: Logger, counter: CommandCounter, events: RedisLink.Events
+        logger: Logger, counter: CommandCounter
     ) {
         self.settings = settings
         self.name = name
@@ -65,13 +65,15 @@ final class LinkCore {
         self.loop = loop
         self.logger = logger
         self.counter = counter
-        self.events = events
     }
 
     // MARK: Life cycle
 
     /// Starts the first attempt to connect.
-    func start() { self.perform(self.machine.start()) }
+    func start(_ events: RedisLink.Events) {
+        self.events = events
+        self.perform(self.machine.start())
+    }
 
     /// Fails the pending commands, closes the connection, and does not reconnect.
     /// - Parameter done: succeeds once the connection is closed.

@@ -39,20 +39,20 @@ final class RedisLink: Sendable {
     /// - Throws: ``RedisError`` with the code `url` if the certificates in `FLOWHUB_REDIS_CA` cannot be read.
     init(
         _ settings: RedisSettings, name: String, hub: String? = nil, isSubscriber: Bool, loop: any EventLoop, logger: Logger,
-        counter: CommandCounter = CommandCounter(), events: Events
+        counter: CommandCounter = CommandCounter()
     ) throws(RedisError) {
         let tls = settings.usesTLS ? try Self.tls(settings) : nil
         self.loop = loop
         self.core = NIOLoopBoundBox.makeBoxSendingValue(
             LinkCore(
                 settings, name: name, hub: hub, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger,
-                counter: counter,
-                events: events),
+                counter: counter),
             eventLoop: loop)
     }
 
     /// Starts to connect. From then on each lost connection is replaced, until ``stop()``.
-    func start() { self.onLoop { $0.start() } }
+    /// - Parameter events: called on the event loop.
+    func start(_ events: Events) { self.onLoop { $0.start(events) } }
 
     /// Fails the pending commands, closes the connection, and does not reconnect.
     func stop() async {

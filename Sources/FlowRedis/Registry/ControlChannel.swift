@@ -3,16 +3,23 @@ import NIOCore
 import Synchronization
 
 /// Messages from instance to instance that are not events of flows: peer notifications, requests to close a stream, and those
-/// of ``ForeignListener``: marks, and that the leader lease is free. They use the Redis channels `hub:control:{instance}` and `hub:control:all`, and each has a MAC.
+/// of ``ForeignListener``: marks, and that the leader lease is free. They use the Redis channels `hub:control:{instance}` and
+/// `hub:control:all`, and each has a MAC.
 final class ControlChannel: Sendable {
+    /// A message for ``ForeignListener``.
+    enum ForeignSignal: Hashable {
+        /// The identifier of a mark of any instance, this one included.
+        case mark(String)
+        /// Another instance has given the leader lease back.
+        case leaseFree
+    }
+
     private struct State {
         /// Calls of ``disconnect(_:account:)`` that wait for an answer, by request id.
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
         /// Closes a stream of this instance; see ``onDisconnect(_:)``.
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
         var onNotification: @Sendable (PeerNotification) -> Void = { _ in }
-        var onMark: @Sendable (String) -> Void = { _ in }
-        var onFreeLease: @Sendable () -> Void = {}
     }
 
     private let instance: String
@@ -37,16 +44,6 @@ final class ControlChannel: Sendable {
     /// Sets the callback that receives the peer notifications of other instances.
     func onNotification(_ body: @escaping @Sendable (PeerNotification) -> Void) {
         self.state.withLock { $0.onNotification = body }
-    }
-    /// Sets the callbacks of ``ForeignListener``. They are called where ``received(_:)`` is.
-    /// - Parameters:
-    ///   - mark: receives the identifier of each mark, also of this instance's own.
-    ///   - freeLease: called when another instance has given the leader lease back.
-    func onForeign(mark: @escaping @Sendable (String) -> Void, freeLease: @escaping @Sendable () -> Void) {
-        self.state.withLock {
-            $0.onMark = mark
-            $0.onFreeLease = freeLease
-        }
     }
 
     // MARK: Sending
@@ -123,24 +120,25 @@ final class ControlChannel: Sendable {
 
     /// Handles a message of one of the two Redis channels. Ignores it if its MAC is wrong, or if this instance sent it and it is
     /// no mark.
-    func received(_ payload: [UInt8]) {
-        guard payload.count > MessageAuthenticator.macLength else { return }
+    /// - Returns: what the caller must pass to ``ForeignListener``, if there is one.
+    func received(_ payload: [UInt8]) -> ForeignSignal? {
+        guard payload.count > MessageAuthenticator.macLength else { return nil }
         let body = Array(payload[MessageAuthenticator.macLength...])
         guard self.authenticator.mac(for: body) == Array(payload[..<MessageAuthenticator.macLength]),
             let json = try? JSONText(validating: body), let from = json.member("from")?.stringValue
-        else { return }
+        else { return nil }
         let operation = json.member("op")?.stringValue
-        if operation == "mark", let mark = json.member("mark")?.stringValue { return self.state.withLock { $0.onMark }(mark) }
-        guard from != self.instance else { return }
+        if operation == "mark" { return json.member("mark")?.stringValue.map { .mark($0) } }
+        guard from != self.instance else { return nil }
         switch operation {
-        case "lease_free": self.state.withLock { $0.onFreeLease }()
+        case "lease_free": return .leaseFree
         case "notice":
             let notification = json.member("notice")?.stringValue.flatMap { PeerNotification(rawValue: $0) }
             if let notification { self.state.withLock { $0.onNotification }(notification) }
         case "disconnect":
             guard let connection = json.member("connection")?.stringValue.flatMap({ ConnectionID($0) }),
                 let requestID = json.member("number")?.stringValue
-            else { return }
+            else { return nil }
             let isFound = self.state.withLock { $0.disconnect }(connection, json.member("account")?.stringValue)
             self.send(to: from) { writer in
                 writer.key("op")
@@ -156,5 +154,6 @@ final class ControlChannel: Sendable {
             }
         default: break
         }
+        return nil
     }
 }

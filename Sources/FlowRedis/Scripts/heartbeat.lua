@@ -1,6 +1,6 @@
 -- Writes or renews the liveness key of an instance, unless the key has another incarnation.
 -- KEYS: hub:alive:{instance}, hub:instances, hub:name
--- ARGV: incarnation, TTL of hub:alive and hub:name in milliseconds, instance, TTL of hub:instances in milliseconds,
+-- ARGV: incarnation, TTL of hub:alive in milliseconds, which hub:name has at least, instance, TTL of hub:instances in milliseconds,
 -- public name of the hub, TTL of the liveness key of an instance that is not idle in milliseconds, maximum TTL of hub:alive and
 -- hub:name in milliseconds
 -- Returns the incarnation that the key had before, or nil if there was none. Replies with the error OTHERHUB and changes
@@ -25,7 +25,13 @@ if stored and stored ~= ARGV[1] then
     stored = false
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[2])
+-- An idle instance sends its next heartbeat late: one that is not idle must not let the common name expire before. Among idle ones
+-- the last one decides, since commands are what they save.
+local nameTTL = tonumber(ARGV[2])
+if name == ARGV[5] and nameTTL <= tonumber(ARGV[6]) then
+    nameTTL = math.max(nameTTL, math.min(redis.call('PTTL', KEYS[3]), tonumber(ARGV[7])))
+end
+redis.call('SET', KEYS[3], ARGV[5], 'PX', nameTTL)
 -- An error reply: another program has written a key of another type.
 local member = redis.pcall('SISMEMBER', KEYS[2], ARGV[3])
 if type(member) == 'table' then redis.call('DEL', KEYS[2]) end

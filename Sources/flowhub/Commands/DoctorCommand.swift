@@ -38,7 +38,9 @@ struct DoctorCommand: AsyncParsableCommand {
         } else {
             findings.append(Self.folder(configuration.dataDirectory))
         }
-        if let settings = configuration.redis { findings += await RedisDiagnostics(settings, now: SystemClock.now).run() }
+        if let settings = configuration.redis {
+            findings += await RedisDiagnostics(settings, foreign: configuration.redisServices.foreign, now: SystemClock.now).run()
+        }
         if let settings = configuration.r2 {
             let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
             findings += await ObjectStoreDiagnostics(settings: settings, share: configuration.imports.objectShare, logger: logger)

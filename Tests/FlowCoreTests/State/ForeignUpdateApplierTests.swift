@@ -77,9 +77,10 @@ import Testing
         try await Self.running(limits) { applier, fixture, monitor in
             let start = ContinuousClock.now
             applier.heard(Self.update(1), at: start)
+            applier.sawOther(isOfEarlierRelease: false, at: start)
             #expect(applier.hasRecent(at: start + .seconds(10)))
             #expect(!applier.hasRecent(at: start + .milliseconds(10_001)))
-            // Kept ones make room for newer ones.
+            // Those that another instance applies make room for newer ones.
             for number in 2...12 { applier.heard(Self.update(number)) }
             #expect(Self.count(.overloaded, monitor) == 0)
             fixture.store.state.withLock { $0.writeFailure = .unavailable("test") }
@@ -92,6 +93,103 @@ import Testing
             fixture.store.state.withLock { $0.writeFailure = nil }
             try await eventually("all to be applied") { applier.stopIfIdle() }
             #expect(fixture.store.state.withLock { $0.records[Sample.flow]?.state.string } == #"{"n":12}"#)
+        }
+    }
+
+    @Test func manyKeptUpdatesStayWithinBytes() async throws {
+        var limits = ForeignUpdateApplier.Limits()
+        limits.recentBytes = 1_000_000
+        try await Self.running(limits) { applier, fixture, monitor in
+            fixture.store.state.withLock { $0.writeFailure = .unavailable("test") }
+            let start = ContinuousClock.now
+            applier.sawOther(isOfEarlierRelease: false, at: start)
+            for number in 0..<20_000 { applier.heard(Self.update(number), at: start) }
+            applier.start(at: start)
+            // Each counts with its patch and 512 bytes.
+            #expect((1_900...1_953).contains(applier.pendingCount), "\(applier.pendingCount)")
+            #expect(Self.count(.overloaded, monitor) == 0)
+            // Nobody else applies them: now further ones are dropped, and each is counted.
+            applier.stop()
+            for number in 0..<100 { applier.heard(Self.update(number), at: start + .seconds(60)) }
+            #expect(Self.count(.overloaded, monitor) >= 99)
+        }
+    }
+
+    /// While the store fails, the lease lapses, for example because Redis is restarted, and is had again.
+    @Test func lapsedLeaseDropsNothingThatNobodyHasApplied() async throws {
+        try await Self.running { applier, fixture, monitor in
+            let start = ContinuousClock.now
+            // Heard before any instance has the lease.
+            applier.heard(Self.update(1), at: start)
+            #expect(applier.hasRecent(at: start + .seconds(20)))
+            fixture.store.state.withLock { $0.writeFailure = .unavailable("test") }
+            applier.start(at: start + .seconds(20))
+            applier.heard(Self.update(2), at: start + .seconds(20))
+            try await eventually("two attempts") { fixture.store.state.withLock { $0.applies } >= 2 }
+            applier.stop()
+            applier.heard(Self.update(3), at: start + .seconds(40))
+            #expect(applier.hasRecent(at: start + .seconds(90)))
+            applier.start(at: start + .seconds(90))
+            fixture.store.state.withLock { $0.writeFailure = nil }
+            try await eventually("all to be applied") { applier.stopIfIdle() }
+            #expect(fixture.store.state.withLock { $0.records[Sample.flow]?.version } == 3 && applier.appliedCount == 3)
+            #expect(fixture.store.state.withLock { $0.records[Sample.flow]?.state.string } == #"{"n":3}"#)
+            #expect(monitor.counts.allSatisfy { $0.count == 0 })
+        }
+    }
+
+    @Test func whatOtherInstanceCannotHaveKeptIsCounted() async throws {
+        try await Self.running { applier, fixture, monitor in
+            let start = ContinuousClock.now
+            fixture.store.state.withLock { $0.writeFailure = .unavailable("test") }
+            applier.start(at: start)
+            applier.heard(Self.update(1), at: start)
+            applier.heard(Self.update(2), at: start)
+            applier.heard(Self.update(3), at: start + .seconds(25))
+            applier.stop()
+            applier.sawOther(isOfEarlierRelease: false, at: start + .seconds(30))
+            #expect(Self.count(.leaseLost, monitor) == 2)
+            // The third is the other instance's, and expires here.
+            #expect(applier.hasRecent(at: start + .seconds(35)) && applier.hasUnapplied)
+            #expect(!applier.hasRecent(at: start + .seconds(36)))
+            applier.heard(Self.update(4), at: start + .seconds(36))
+            applier.end()
+            #expect(Self.count(.ended, monitor) == 1 && Self.count(.leaseLost, monitor) == 2)
+        }
+    }
+
+    /// An instance of an earlier release knew an update by the digest of its message.
+    @Test func digestIsIdentityOnlyAfterInstanceOfEarlierRelease() async throws {
+        for isEarlier in [false, true] {
+            try await Self.running { applier, fixture, _ in
+                // The earlier release has applied an equal message.
+                let update = Self.update(1)
+                var idempotency = FlowChange.Idempotency(key: "hub seed:d1", fingerprint: "d1")
+                let old = FlowChange(
+                    flow: update.flow, account: "1", body: .patch(update.patch), idempotency: idempotency,
+                    at: Timestamp(milliseconds: 1))
+                _ = try await fixture.manager.apply(old)
+                applier.heard(update)
+                applier.sawOther(isOfEarlierRelease: isEarlier)
+                // Between the last sight of that instance and its end.
+                applier.heard(ForeignUpdate(flow: update.flow, patch: update.patch, digest: "d1", identity: "i2"))
+                applier.start()
+                applier.heard(ForeignUpdate(flow: update.flow, patch: update.patch, digest: "d1", identity: "i3"))
+                try await eventually("all to be applied") { applier.stopIfIdle() }
+                let changes = fixture.store.state.withLock { $0.changes.suffix(3) }
+                idempotency.key = "hub seed:d1"
+                #expect(
+                    changes.map(\.idempotency?.formerKey)
+                        == (isEarlier ? [idempotency.key, idempotency.key, nil] : [nil, nil, nil]))
+                #expect(changes.map(\.idempotency?.key) == ["hub seed:i1", "hub seed:i2", "hub seed:i3"])
+                // Another instance of this release is no reason.
+                applier.sawOther(isOfEarlierRelease: true)
+                applier.sawOther(isOfEarlierRelease: false)
+                applier.heard(ForeignUpdate(flow: update.flow, patch: update.patch, digest: "d1", identity: "i4"))
+                applier.start()
+                try await eventually("the last to be applied") { applier.stopIfIdle() }
+                #expect(fixture.store.state.withLock { $0.changes.last?.idempotency?.formerKey } == nil)
+            }
         }
     }
 

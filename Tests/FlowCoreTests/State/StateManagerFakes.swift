@@ -12,6 +12,8 @@ final class FakeStore: FlowStore {
         /// The flows of each read of heads.
         var headReads: [[FlowID]] = []
         var applies = 0
+        /// The changes of all calls of ``apply(_:)``.
+        var changes: [FlowChange] = []
         /// What the next read of finished flows returns, as of an earlier time; `nil`: the flows that are finished.
         var finished: [FlowHead]?
         var failure: StoreError?
@@ -39,6 +41,7 @@ final class FakeStore: FlowStore {
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let failure = self.state.withLock { state in
             state.applies += 1
+            state.changes.append(change)
             return state.writeFailure
         }
         if let failure { throw failure }

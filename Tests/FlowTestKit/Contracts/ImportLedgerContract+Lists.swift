@@ -66,6 +66,26 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.abandoned(limit: 2).count == 2)
             #expect(try await subject.ledger.load(stored.id)?.status == .stored)
         },
+        Case("imports whose cleanup was tried come after those that wait for it, the last one last") { subject in
+            var ids: [ImportID] = []
+            for _ in 0..<4 {
+                let begun = try await subject.begin(try subject.draft())
+                #expect(try await subject.ledger.extend(begun.id, claim: 1, seconds: 0))
+                ids.append(begun.id)
+            }
+            // An attempt that fails leaves its claim.
+            func attempt(_ id: ImportID) async throws {
+                let all = Set(Import.Status.allCases)
+                #expect(try await subject.ledger.claim(id, from: all, to: nil, seconds: 1) != nil)
+                try await eventually("the claim to expire", every: .milliseconds(50)) {
+                    try await subject.ledger.abandoned(limit: 9).contains { $0.id == id }
+                }
+            }
+            #expect(try await subject.ledger.abandoned(limit: 2).map(\.id) == Array(ids[..<2]))
+            try await attempt(ids[1])
+            try await attempt(ids[0])
+            #expect(try await subject.ledger.abandoned(limit: 3).map(\.id) == [ids[2], ids[3], ids[1]])
+        },
         Case("finds imports that failed before a moment") { subject in
             let failed = try await subject.begin(try subject.draft())
             _ = try await subject.storedObject(try subject.draft())

@@ -71,6 +71,21 @@ struct AccessLogTests {
         }
     }
 
+    @Test func sessionsAreLoggedWithTheirRoute() async throws {
+        try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_ACCESS_LOG": "changes"]) { hub in
+            let token = TestToken()
+            #expect(try await hub.call("POST", "/v1/session", headers: [token.header]).status == 200)
+            #expect(try await hub.call("DELETE", "/v1/session").status == 204)
+            #expect(try await hub.call("POST", "/v1/session").status == 401)
+            let lines = try await hub.accessLog("Request", count: 3)
+            #expect(
+                lines.map { $0.summary("subject") } == [
+                    "POST /v1/session 200 anna", "DELETE /v1/session 204 -", "POST /v1/session 401 -",
+                ])
+            #expect(!hub.log.contains(token.text) && !hub.log.contains("flowhub_token"))
+        }
+    }
+
     @Test func allRequestsAreLoggedExceptHealthChecks() async throws {
         // Records have the level info: the level of the log does not concern them.
         try await HubProcess.running(["FLOWHUB_ACCESS_LOG": "all", "FLOWHUB_LOG_LEVEL": "notice"]) { hub in

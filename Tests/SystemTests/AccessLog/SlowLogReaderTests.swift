@@ -34,6 +34,54 @@ struct SlowLogReaderTests {
         }
     }
 
+    /// The program that started the hub has made the pipe non-blocking: a write of many lines takes a part of them, or none.
+    @Test func partialWritesToNonBlockingPipeKeepEveryLine() async throws {
+        let folder = try TemporaryFolder()
+        defer { folder.remove() }
+        let pipe = try LogPipe(in: folder)
+        defer { close(pipe.descriptor) }
+        let port = try FreePort.choose()
+        let environment = [
+            "FLOWHUB_ACCESS_LOG": "all", "PORT": "\(port)", "FLOWHUB_DATA": folder.path + "/data", "FLOWHUB_DRAIN_SECONDS": "0",
+        ]
+        let program = """
+            import fcntl, os, sys
+            pipe = os.open(sys.argv[1], os.O_WRONLY)
+            fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
+            os.dup2(pipe, 2)
+            os.execv(sys.argv[2], [sys.argv[2], "serve"])
+            """
+        let hub = try ChildProcess(
+            TestTools.program("python"), ["-c", program, pipe.path, HubBinary.path()], environment: environment,
+            folder: folder.path)
+        do {
+            var text = ""
+            try await eventually("the hub to listen") {
+                text += pipe.read()
+                return text.contains(" Listening ")
+            }
+            // Far more than the pipe holds.
+            let api = HubAPI(port: port)
+            for number in 1...200 { #expect(try await api.put("f", try jsonText("{\"n\":\(number)}")).isAcknowledged) }
+            try await eventually("the last line") {
+                text += pipe.read()
+                return text.contains(" version=200")
+            }
+            hub.send(SIGTERM)
+            try await eventually("the end of the hub") {
+                text += pipe.read()
+                return hub.exit == .code(0)
+            }
+            let lines = (text + pipe.read()).split(separator: "\n")
+            #expect(lines.allSatisfy { $0.hasPrefix("20") && $0.contains(" instance=") }, "every line is complete")
+            let versions = lines.map { AccessLogLine($0) }.filter { $0.message == "Request" }.compactMap { $0["version"] }
+            #expect(versions == (1...200).map { "\($0)" })
+        } catch {
+            await hub.destroy()
+            throw error
+        }
+    }
+
     @Test func unreadLogDelaysNoRequestAndReportsWhatIsMissing() async throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }

@@ -124,6 +124,57 @@ extension ImportSystemTests {
             #expect(try await fixture.imports("verify").output.isEmpty)
         }
 
+        /// The script copies encrypted rows as they are. The hub says that it cannot read the copy, goes on with the other imports,
+        /// and reads the records again when they are back in rows.
+        @Test func scriptOverEncryptedRowsLosesNothing() async throws {
+            try await ImportKeyFixture.running([ImportKeyFixture.line("new")]) { keys in
+                try await LegacyImportFixture.running(keys.environment) { fixture in
+                    let records = LegacyImportFixture.records(0..<25)
+                    let other = try await fixture.hub.store(TestUpload(records.joined(separator: "\n")))
+                    let own = try await fixture.hub.store(TestUpload(records.joined(separator: "\n")))
+                    #expect(try await fixture.imports("move", "--to", "postgres", own.id).exit == .code(0))
+                    #expect(try await fixture.runScript() == [1, 1])
+                    let read = try await fixture.hub.get(own.id, "/records?offset=0&limit=100")
+                    #expect(read.status == 500 && read.problemCode == "import_damaged", "\(read.text)")
+                    for command in [["verify"], ["verify", "--repair"], ["move", "--to", "postgres"]] {
+                        let (exit, output, errors) = try await fixture.hub.command(["imports"] + command)
+                        #expect(exit == .code(1) && (output + errors).contains(own.id), "\(command): \(output)\(errors)")
+                    }
+                    #expect(try await fixture.hub.records(other.id, from: 0, limit: 100) == records)
+                    try await Self.expectRecovery(of: own.id, records, keys, fixture)
+                    #expect(try await fixture.imports("verify").exit == .code(0))
+                }
+            }
+        }
+
+        /// Decrypts the script's copy as another program, then puts it back into rows, as docs/MIGRATING.md says.
+        private static func expectRecovery(
+            of id: String, _ records: [String], _ keys: ImportKeyFixture, _ fixture: LegacyImportFixture
+        ) async throws {
+            let copied = try await fixture.service.call("imports.read_import", #"{"import_id":"\#(id)"}"#)
+            func number(_ row: JSONText) -> Int {
+                Int(row.stringValue?.split(separator: ":").dropFirst(2).first.map(String.init) ?? "") ?? -1
+            }
+            let rows = copied.elements.sorted { number($0) < number($1) }.map(\.string).joined(separator: "\n")
+            let description = try await fixture.cluster.query("SELECT encryption FROM data_imports WHERE id = '\(id)'")
+            #expect(
+                try await keys.decrypt(rows: rows, description: description, id: id, account: "0", isSample: false) == records)
+            try await fixture.cluster.query(
+                """
+                BEGIN;
+                DELETE FROM raw_import_records WHERE data_import_id = '\(id)';
+                INSERT INTO raw_import_records (id, data_import_id, record_index, raw_text, raw_data)
+                SELECT gen_random_uuid(), '\(id)', split_part(r #>> '{}', ':', 3)::int, r::json, r
+                FROM jsonb_array_elements('\(copied.string)'::jsonb) r;
+                UPDATE data_imports SET storage_location = NULL, storage_provider = 'postgres' WHERE id = '\(id)';
+                COMMIT;
+                """)
+            #expect(try await fixture.hub.records(id, from: 0, limit: 100) == records)
+            #expect(try await fixture.imports("verify", "--repair").exit == .code(0))
+            #expect(try await fixture.imports("move", "--to", "r2").exit == .code(0))
+            #expect(try await fixture.hub.records(id, from: 0, limit: 100) == records)
+        }
+
         /// The script's transaction holds the rows; the move of this import fails, and the next one is moved.
         @Test func moveGoesOnWhileScriptHoldsAnImport() async throws {
             try await LegacyImportFixture.running(["FLOWHUB_PG_LOCK_SECONDS": "1"]) { fixture in
