@@ -1,4 +1,5 @@
 import FlowCore
+
 /// The part of a request in which its token was found.
 public enum TokenSource: Sendable, Hashable {
     /// `Authorization: Bearer` (RFC 6750, 2.1).
