@@ -1,7 +1,7 @@
 import FlowCore
 
-/// The transport of one event stream: one request of an HTTP/1.1 connection (``HTTP1StreamTransport``), or a fake in tests. Confined to the
-/// event loop.
+/// The transport of one event stream: one request of an HTTP/1.1 connection (``HTTP1StreamTransport``), or a fake in tests.
+/// Confined to the event loop.
 ///
 /// Writes are buffered until ``flush()``. If a write fails, the stream is closed before the call returns.
 protocol StreamOutput: AnyObject {

@@ -13,10 +13,10 @@ import Testing
         var onAbort: () -> Void = {}
 
         var isWritable: Bool { false }
-        func startResponse(extraHeaders: [(name: String, value: String)]) {}
+        func startResponse() {}
         func reject(_ rejection: StreamRejection) {}
-        func write(_ buffer: ByteBuffer) {}
-        func send(_ buffer: ByteBuffer) {}
+        func write(_ block: StreamBlock) {}
+        func send(_ block: StreamBlock) {}
         func flush() {}
         func finish() {}
         func abort() { self.onAbort() }
@@ -41,7 +41,7 @@ import Testing
                     number: UInt64(number), principal: .open, remote: "", request: request, epoch: services.manager.epoch,
                     shard: self.shard, output: output)
                 self.shard.heartbeatWheel.insert(stream)
-                stream.start(fanouts: [], extraHeaders: [])
+                stream.start(fanouts: [])
                 self.outputs.append(output)
                 self.streams.append(stream)
             }

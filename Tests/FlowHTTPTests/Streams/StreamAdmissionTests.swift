@@ -27,6 +27,7 @@ import Testing
             configuration.maximumConnections = limit
             configuration.maximumConnectionsPerSubject = perSubject
             self.services = .empty(epoch: Epoch(counter: 1, random: "a"), configuration: configuration)
+            self.services.table.attach([LaggingDeliverySink()])
             let moment = self.moment
             self.access = AccessControl(
                 verifier: try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret)), cors: .none,
@@ -35,16 +36,17 @@ import Testing
         }
 
         /// Decides about a request, and describes the decision.
-        func decide(_ access: RequestAccess, _ target: String = StreamAdmissionTests.path) async throws -> String {
+        func decide(
+            _ access: RequestAccess, _ target: String = StreamAdmissionTests.path, isHead: Bool = false
+        ) async throws -> String {
             let loop = MultiThreadedEventLoopGroup.singleton.any()
             return try await loop.submit {
-                let shard = StreamShard(
-                    loop: loop, services: self.services, sinkIndex: self.services.table.attach(LaggingDeliverySink()))
+                let shard = StreamShard(loop: loop, services: self.services, sinkIndex: 0)
                 let admission = StreamAdmission(access: self.access, shard: shard)
                 let head = HTTPRequest(method: .get, scheme: "http", authority: "localhost", path: target)
                 do throws(StreamRequest.Malformed) {
-                    let request = try admission.parse(head, path: target.prefix { $0 != "?" }, remote: "127.0.0.1")
-                    return Self.text(admission.admit(request, access, record: nil))
+                    let request = try admission.parse(head, target: RequestPath(target), remote: "127.0.0.1")
+                    return Self.text(admission.admit(request, access, isHead: isHead, record: nil))
                 } catch {
                     return error.code
                 }
@@ -56,6 +58,7 @@ import Testing
             case .open(let admitted): "open \(admitted.number) of \(admitted.principal.subject)"
             case .problem(let problem): "\(problem.status.code) \(problem.code)"
             case .full(let block): String(buffer: block.payload).contains(#"{"reason":"full","reconnect":true}"#) ? "full" : "?"
+            case .head(let principal): "head for \(principal.subject)"
             case .drain: "drain"
             }
         }
@@ -69,6 +72,7 @@ import Testing
         let world = try await World()
         #expect(try await world.decide(.denied(.tokenMissing)) == "401 token_missing")
         #expect(try await world.decide(.notNeeded) == "401 token_missing")
+        #expect(try await world.decide(.granted(Self.anna()), isHead: true) == "head for anna")
         #expect(try await world.decide(.granted(Self.anna())) == "open 1 of anna")
         #expect(try await world.decide(.granted(Self.anna(try #require(FlowPattern("g-*"))))) == "403 forbidden")
         world.moment.isRevoked.withLock { $0 = true }
@@ -87,6 +91,7 @@ import Testing
 
     @Test func limitsAnswerWithAStreamThatEnds() async throws {
         let world = try await World(limit: 3, perSubject: 2)
+        #expect(try await world.decide(.granted(Self.anna()), isHead: true) == "head for anna")
         #expect(try await world.decide(.granted(Self.anna())) == "open 1 of anna")
         #expect(try await world.decide(.granted(Self.anna())) == "open 2 of anna")
         #expect(try await world.decide(.granted(Self.anna())) == "full")

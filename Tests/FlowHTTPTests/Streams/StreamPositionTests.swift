@@ -21,13 +21,14 @@ import Testing
             var configuration = StreamConfiguration()
             configuration.heartbeatSeconds = 1
             let services = StreamServices.empty(epoch: StreamPositionTests.epoch, configuration: configuration)
+            services.table.attach([LaggingDeliverySink()])
             let requests = try targets.map {
                 try StreamRequest(path: $0.path, query: $0.query, lastEventID: nil, maximumFlows: 9)
             }
             let loop = MultiThreadedEventLoopGroup.singleton.any()
             self.loop = loop
             (self.shard, self.streams) = try await loop.submit {
-                let shard = StreamShard(loop: loop, services: services, sinkIndex: services.table.attach(LaggingDeliverySink()))
+                let shard = StreamShard(loop: loop, services: services, sinkIndex: 0)
                 let streams = requests.enumerated().map { number, request in
                     let output = RecordedOutput()
                     let stream = EventStream(
