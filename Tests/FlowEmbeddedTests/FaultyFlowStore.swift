@@ -98,13 +98,15 @@ final class FaultyFlowStore: FlowStoreContract.Store {
 struct FaultyStateCache: StateCache {
     private let inner = MemoryStateCache()
 
-    func put(_ record: FlowRecord, epoch: Epoch) {
+    func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
         self.inner.removeAll(epoch: epoch)
-        self.inner.put(record, epoch: epoch)
+        return self.inner.put(record, epoch: epoch, readAt: readAt)
     }
 
-    func record(of flow: FlowID, atLeast: Version) -> FlowRecord? { self.inner.record(of: flow, atLeast: atLeast) }
-    func remove(_ flow: FlowID, below version: Version) { self.inner.remove(flow, below: version) }
+    func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? { self.inner.flow(flow, atLeast: atLeast) }
+    func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {
+        self.inner.compare(flow, with: version, epoch: epoch, at: instant)
+    }
     func removeAll(epoch: Epoch) { self.inner.removeAll(epoch: epoch) }
     func versions() -> [FlowID: Version] { self.inner.versions() }
 }
