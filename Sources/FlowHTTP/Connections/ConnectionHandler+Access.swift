@@ -40,8 +40,9 @@ extension ConnectionHandler {
         }
         let requestPath = RequestPath(target)
         let path = requestPath.path
-        let access = (self.isOperations ? self.loop.operations : self.loop.application).access
-        if let rejection = access.pages?.rejection(of: request, path: path) {
+        if let rejection = self.application.access.pages?.rejection(of: request, path: path) {
+            // No page may read this response.
+            self.origin = nil
             self.rejectAndClose(HTTPProblem(rejection, of: request))
             return
         }
@@ -153,11 +154,14 @@ extension ConnectionHandler {
         self.logAnswer(problem, bytes: body.readableBytes)
     }
 
+    /// What answers the requests of this connection.
+    var application: HTTPApplication { self.isOperations ? self.loop.operations : self.loop.application }
+
     /// The head of a response with the CORS header fields for the page that has sent the request, which could not read the
     /// response otherwise.
     func withCORS(_ head: HTTPResponse) -> HTTPResponse {
         var head = head
-        for field in self.loop.application.access.cors.headers(for: self.origin) { head.headerFields[field.name] = field.value }
+        for field in self.application.access.cors.headers(for: self.origin) { head.headerFields[field.name] = field.value }
         return head
     }
 }

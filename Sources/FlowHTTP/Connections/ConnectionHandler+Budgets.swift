@@ -61,9 +61,8 @@ extension ConnectionHandler {
         self.countedResponseBytes += bytes
     }
 
-    /// Corrects the counted bytes of responses to those that NIO has not passed to the socket. Those of a stream that has ended
-    /// are among them; an open stream has a budget of its own.
-    func measureResponses() { self.countResponseBytes(self.queuedBytes) }
+    /// Corrects the counted bytes of responses to those that NIO has not passed to the socket. Streams have a budget of their own.
+    func measureResponses() { self.countResponseBytes(self.hasRestOfStream ? 0 : self.queuedBytes) }
 
     /// Sets the counted bytes of responses.
     func countResponseBytes(_ bytes: Int) {

@@ -114,7 +114,7 @@ extension ConnectionHandler {
         let head = ordinary.head.request
         let request = Request(head: head, body: body)
         let access = ordinary.access
-        let application = self.isOperations ? self.loop.operations : self.loop.application
+        let application = self.application
         let bodies = self.loop.budgets.bodies
         let (account, bodyBytes) = (self.account, self.heldBodyBytes)
         self.heldBodyBytes = 0

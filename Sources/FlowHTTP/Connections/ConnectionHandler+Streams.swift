@@ -140,12 +140,9 @@ extension ConnectionHandler {
         let hasRoom = self.loop.ordinaryCount < self.loop.configuration.maximumOrdinaryConnections
         self.loop.opened(self)
         let action = self.machine.streamEnded(
-            keeps: isFramed && hasRoom && !self.loop.isDraining, isWritable: self.isWritable, queuedBytes: self.queuedBytes,
-            at: .now(), self.loop.configuration)
-        switch action {
-        case .next, .wait: self.restoreDecoder()
-        default: break
-        }
+            keeps: isFramed && hasRoom && !self.loop.isDraining, isDecoding: self.decoder.isPresent,
+            queuedBytes: self.queuedBytes, at: .now(), self.loop.configuration)
+        if action == .next { self.restoreDecoder() } else { self.hasRestOfStream = true }
         self.perform(action)
     }
 }

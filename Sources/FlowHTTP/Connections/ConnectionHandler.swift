@@ -71,6 +71,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var heldBodyBytes = 0
     /// Unsent bytes of responses that are counted in the budget of responses.
     var countedResponseBytes = 0
+    /// Whether the unsent bytes are those of a stream, which end with the connection and are no response.
+    var hasRestOfStream = false
     /// The account of the latest request, under which its bytes are counted.
     var account = ConnectionBudgets.noAccount
     /// Whether the latest request was granted access.

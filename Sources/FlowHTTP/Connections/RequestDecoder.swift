@@ -11,6 +11,10 @@ enum RequestDecoder {
     case leaving(isNeeded: Bool)
     case absent
 
+    var isPresent: Bool {
+        if case .present = self { true } else { false }
+    }
+
     /// Creates a decoder.
     static func make(_ configuration: HTTPConfiguration) -> Handler {
         var limits = NIOHTTPDecoderLimitConfiguration()

@@ -71,13 +71,9 @@ struct RequestMachine {
             self.phase = .responding
             self.deadline = .distantFuture
             return .endBody
-        case (.admitting, .body) where !self.hasEnd, (.opening, .body) where !self.hasEnd,
-            (.streaming, .body) where !self.hasEnd:
+        case (.admitting, _) where !self.hasEnd, (.opening, _) where !self.hasEnd, (.streaming, _) where !self.hasEnd:
             // The body of a request for a stream means nothing.
-            return .nothing
-        case (.admitting, .end) where !self.hasEnd, (.opening, .end) where !self.hasEnd,
-            (.streaming, .end) where !self.hasEnd:
-            self.hasEnd = true
+            self.hasEnd = part == .end
             return .nothing
         case (.streaming, _):
             self.receivedBehindStream()
@@ -143,8 +139,7 @@ struct RequestMachine {
         }
     }
 
-    /// Number of the parts that wait for the hub. Those that wait for a client to read a response are not counted: that may last
-    /// long.
+    /// Number of the parts that wait for the hub. While they wait for a client to read, which may last long, it is 0.
     var pendingParts: Int { self.phase == .flushing ? 0 : self.pipelined.count }
 
     /// The parts that wait on all connections exceed their limit: drops those of this connection. It is closed after the
@@ -180,8 +175,7 @@ struct RequestMachine {
         return !self.isReadPaused
     }
 
-    /// Whether so many parts wait that the socket is not read. Nothing more is read either while a token is verified: the client
-    /// may be anybody.
+    /// Whether so many parts wait that the socket is not read; also while a token is verified: the client may be anybody.
     private func isPipelineFull(hasRoom: Bool, _ configuration: HTTPConfiguration) -> Bool {
         if self.phase == .verifying { return true }
         return self.pipelinedBytes > 0 && (self.pipelinedBytes >= configuration.maximumPipelinedBytes || !hasRoom)
@@ -251,7 +245,6 @@ struct RequestMachine {
 
     /// The task that writes the response goes on.
     mutating func writeGoesOn() { self.deadline = .distantFuture }
-
     /// The whole response was written.
     mutating func responseWritten(
         isWritable: Bool, queuedBytes: @autoclosure () -> Int, at now: NIODeadline, _ configuration: HTTPConfiguration
@@ -269,7 +262,7 @@ struct RequestMachine {
         switch self.phase {
         case .flushing: return self.isLast ? .linger(.short) : self.becomeIdle(at: now, configuration)
         case .lingering:
-            // The last bytes were passed to the socket. From now on the client gets the short timeout to close.
+            // The client has been sent everything: from now on it gets the short timeout to close.
             self.deadline = min(self.deadline, now + Self.lingerTime)
             return .nothing
         default: return .nothing
@@ -287,7 +280,14 @@ struct RequestMachine {
     // MARK: Streams
 
     /// A request for a stream is being decided.
-    mutating func admitting() { self.enter(.admitting, until: .distantFuture) }
+    mutating func admitting() {
+        self.enter(.admitting, until: .distantFuture)
+        // A request that has waited itself has its other parts here. They mean nothing.
+        while !self.hasEnd, let part = self.pipelined.popFirst() {
+            self.pipelinedBytes -= part.bytes
+            self.hasEnd = part == .end
+        }
+    }
 
     /// The stream was admitted.
     mutating func opening() { self.phase = .opening }
@@ -312,15 +312,17 @@ struct RequestMachine {
     }
 
     /// The last bytes of the stream were written.
-    /// - Parameter keeps: whether the client can tell the end of the stream from the end of the connection, and the hub has room
-    ///   for the connection.
+    /// - Parameters:
+    ///   - keeps: whether the client can tell the end of the stream from that of the connection, and the hub has room for it.
+    ///   - isDecoding: whether the input is still decoded, so that the rest of the request is told apart from the next one.
+    ///   - queuedBytes: what the client has not read; it then gets the time of a lingering close.
     mutating func streamEnded(
-        keeps: Bool, isWritable: Bool, queuedBytes: Int, at now: NIODeadline, _ configuration: HTTPConfiguration
+        keeps: Bool, isDecoding: Bool, queuedBytes: Int, at now: NIODeadline, _ configuration: HTTPConfiguration
     ) -> Action {
         guard self.phase == .streaming else { return .nothing }
+        guard keeps, self.isKeptAlive, self.hasEnd || isDecoding, queuedBytes == 0 else { return .linger(.short) }
         self.phase = .responding
-        if !keeps || !self.hasEnd { self.isKeptAlive = false }
-        return self.responseWritten(isWritable: isWritable, queuedBytes: queuedBytes, at: now, configuration)
+        return self.responseWritten(isWritable: true, queuedBytes: 0, at: now, configuration)
     }
 
     // MARK: The end
@@ -372,8 +374,7 @@ struct RequestMachine {
             return .nothing
         case .responding where !progress.isWriterWaiting: return .nothing
         case .responding, .flushing, .lingering:
-            // A client that has read some bytes is slow: extend the deadline. A client that has read none is dead or hostile, or
-            // has been sent everything.
+            // Whoever has read some bytes is slow and gets more time. Whoever has read none is dead, hostile, or has everything.
             guard progress.queuedBytes < self.unsentBytes, self.phase != .lingering || progress.queuedBytes > 0 else {
                 return .close
             }
@@ -395,7 +396,5 @@ struct RequestMachine {
     }
 
     /// Time in which the client must read some bytes of a response.
-    private static func writeTime(_ configuration: HTTPConfiguration) -> TimeAmount {
-        .seconds(Int64(configuration.answerTimeoutSeconds))
-    }
+    private static func writeTime(_ limits: HTTPConfiguration) -> TimeAmount { .seconds(Int64(limits.answerTimeoutSeconds)) }
 }

@@ -49,9 +49,9 @@ import Testing
             self.machine.streaming()
         }
 
-        mutating func streamEnded(keeps: Bool = true) -> RequestMachine.Action {
+        mutating func streamEnded(keeps: Bool = true, isDecoding: Bool = false) -> RequestMachine.Action {
             self.machine.streamEnded(
-                keeps: keeps, isWritable: self.isWritable, queuedBytes: self.queuedBytes, at: self.now, self.configuration)
+                keeps: keeps, isDecoding: isDecoding, queuedBytes: self.queuedBytes, at: self.now, self.configuration)
         }
 
         mutating func tick(after seconds: Int64) -> RequestMachine.Action {
@@ -250,10 +250,9 @@ import Testing
         script.request()
         #expect(script.written() == .next)
         script.stream()
-        script.isWritable = false
         script.queuedBytes = 9
-        #expect(script.streamEnded() == .wait, "the client has not read the last events")
-        #expect(script.tick(after: 60) == .close)
+        script.linger(script.streamEnded())
+        #expect(script.tick(after: 2) == .nothing && script.tick(after: 1) == .close, "the client does not read the last events")
     }
 
     @Test func streamThatEndsWithTheConnectionIsNotChunked() {
@@ -288,6 +287,22 @@ import Testing
         var unfinished = Script()
         unfinished.stream(hasEnd: false)
         #expect(unfinished.streamEnded() == .linger(.short), "the rest of the request may still arrive")
+        var instant = Script()
+        instant.stream(hasEnd: false)
+        #expect(instant.streamEnded(isDecoding: true) == .next, "the decoder finds the end of the request")
+        #expect(instant.receive(.end) == .nothing)
+        #expect(instant.receive(.head(Self.get)) == .begin(Self.get))
+        var waited = Script()
+        waited.request()
+        for part in [.head(Self.get), .body(Self.chunk), .end, .head(Self.get), .end] as [RequestPart] {
+            #expect(waited.receive(part) == .queued)
+        }
+        #expect(waited.written() == .next)
+        #expect(waited.machine.takePipelined().map { waited.receive($0) } == .begin(Self.get))
+        waited.machine.admitting()
+        #expect(waited.machine.pendingParts == 2, "its own parts mean nothing")
+        #expect(waited.machine.streamDeclined() && waited.written() == .next)
+        #expect(waited.machine.takePipelined() == .head(Self.get))
         var late = Script()
         late.stream(hasEnd: false)
         #expect(late.receive(.body(Self.chunk)) == .nothing && late.receive(.end) == .nothing)

@@ -114,6 +114,30 @@ struct ChunkedStreamTests {
         for flow in ["behind-3", "behind-4"] { #expect(try await hub.api.state(of: flow) == nil) }
     }
 
+    @Test func streamOverLimitLeavesConnectionUsable() async throws {
+        try await HubProcess.running(["FLOWHUB_MAX_CONNECTIONS": "1"]) { hub in
+            let first = EventStreamClient(.flow("f"), port: hub.port)
+            try await first.connect()
+            _ = try await first.next(event: "caught_up")
+            let exchange = try await RawExchange.open(port: hub.port)
+            defer { exchange.close() }
+            try await exchange.send(Self.get("f") + Self.health + Self.get("f"))
+            // A stream that ends at once is like any response: what waits behind it is answered.
+            let replies = try await exchange.replies(3)
+            #expect(replies.map(\.status) == [200, 200, 200])
+            for full in [replies[0], replies[2]] {
+                #expect(full.text.contains("retry: ") && full.text.contains(#"{"reason":"full","reconnect":true}"#))
+            }
+            let next = try await RawExchange.open(port: hub.port)
+            defer { next.close() }
+            for number in 0..<3 {
+                try await next.send(number == 1 ? Self.health : Self.get("f"))
+                #expect(try await next.replies(number + 1).last?.status == 200)
+            }
+            first.disconnect()
+        }
+    }
+
     /// A connection whose stream has ended is an idle one, with the timeout of these.
     @Test func connectionOfEndedStreamIsIdle() async throws {
         try await HubProcess.running(["FLOWHUB_LINGER_MS": "0", "FLOWHUB_IDLE_TIMEOUT_SECONDS": "1"]) { hub in
