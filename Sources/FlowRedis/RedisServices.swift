@@ -58,7 +58,6 @@ public final class RedisServices: Sendable {
     }
 
     public let bus: RedisBus
-    public let health: BusHealth
     public let states: RedisStateCache
     public let registry: RedisConnectionRegistry
     public let counters: RedisCounters
@@ -142,7 +141,6 @@ public final class RedisServices: Sendable {
         self.epoch = epoch
         self.logger = logger
         self.startMilliseconds = settings.connectMilliseconds
-        self.health = health
         let control = ControlChannel(
             commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
         self.control = control

@@ -276,6 +276,21 @@ import Testing
         }
     }
 
+    /// All keys only decrypt: new imports are not encrypted, and what is encrypted stays so.
+    @Test(arguments: [false, true])
+    func archiveKeepsRecordsEncryptedAlsoIfNoKeyEncrypts(_ isRows: Bool) async throws {
+        try await Self.running(isRows: isRows, Self.first) { fixture, entry, folder in
+            fixture.keyring.replace(try Self.keys(Self.first + " decrypts"))
+            let archiver = ImportArchiver(
+                fixture.service, restoration: fixture.ledger,
+                archive: try FolderObjectStore(folder: folder + "/archive") { start })
+            _ = try await archiver.export(entry, isAnnounced: true) { _ in }
+            let archived = try #require(try await archiver.entry(entry.id))
+            #expect(archived.entry.encryption?.key == "a" && archived.entry.totalRecords == 3_000)
+            #expect(try !Self.contains("secret ", in: folder))
+        }
+    }
+
     @Test func plainArchiveIsRestoredEncryptedIfAKeyEncrypts() async throws {
         try await Self.running { fixture, entry, folder in
             let archive = try FolderObjectStore(folder: folder + "/archive") { start }

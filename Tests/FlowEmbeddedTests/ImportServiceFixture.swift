@@ -19,12 +19,13 @@ struct ImportServiceFixture {
 
     /// - Parameters:
     ///   - records: record store to use instead of the ledger's.
+    ///   - maintenance: wraps the queries of the ledger.
     ///   - wrapping: wraps the object store that the service uses.
     ///   - isRows: whether new imports are stored as rows.
     ///   - keys: the import keys.
     init(
         _ store: SQLiteFlowStore, _ folder: String, isRows: Bool = false, keys: ImportKeySet = ImportKeySet(),
-        records: (any RecordStore)? = nil,
+        records: (any RecordStore)? = nil, maintenance: (SQLiteImportLedger) -> any ImportMaintenance = { $0 },
         wrapping: (SQLiteImportLedger, FolderObjectStore) -> any ObjectStore = { $1 },
         _ configuration: ImportConfiguration = .init()
     ) throws {
@@ -38,7 +39,7 @@ struct ImportServiceFixture {
         ) { _ in }
         self.service = ImportService(
             .init(
-                ledger: self.ledger, maintenance: self.ledger, records: records ?? self.ledger,
+                ledger: self.ledger, maintenance: maintenance(self.ledger), records: records ?? self.ledger,
                 objects: isRows ? nil : wrapping(self.ledger, self.objects),
                 objectMaintenance: isRows ? nil : self.objects, codec: self.codec,
                 cache: self.cache, localCache: self.localCache, keyring: self.keyring, counters: counters, manager: manager,

@@ -127,6 +127,27 @@ import Testing
     }
 
     @Test(arguments: LegacyTables.allCases)
+    func numberedRowsOfTheServiceAreNeitherReplacedNorRemoved(_ tables: LegacyTables) async throws {
+        try await tables.withLedger { ledger, server, database in
+            let id = try #require(LegacyTables.id)
+            try await server.query(
+                "UPDATE raw_import_records SET record_index = (raw_data ->> 'n')::integer, is_sample = (raw_data ->> 'n')::integer < 5",
+                in: database)
+            #expect(
+                try await ledger.rowCounts(of: id)
+                    == RowCounts(rows: 25, samples: 5, numbered: 25, isContiguous: true, foreign: 20))
+            let records = try await ledger.records(of: id, offset: 0, limit: 100)
+            let claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
+            #expect(try await ledger.append(records, at: 0, to: id, account: "7", claim: claim))
+            #expect(try await ledger.rowCounts(of: id).foreign == 20)
+            #expect(try await ledger.switchToRows(id, claim: claim, count: 25, Self.result(records, hasObject: false)) == false)
+            #expect(try await ledger.removeRecords(of: id, claim: claim))
+            #expect(
+                try await server.query("SELECT count(*) FROM raw_import_records WHERE raw_text IS NULL", in: database) == "20")
+        }
+    }
+
+    @Test(arguments: LegacyTables.allCases)
     func movesLegacyImportOutAndInDuringInserts(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in
             let id = try #require(LegacyTables.id)

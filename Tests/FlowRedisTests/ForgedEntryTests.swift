@@ -368,7 +368,7 @@ import Testing
                 _ = services.registry.count(of: flow, account: "1")
                 try await eventually("a read of instances", within: .seconds(5)) { try await reads() > before }
             }
-            #expect(services.bus.isDelivering && services.health.replacedConnections == 0)
+            #expect(services.bus.isDelivering && services.bus.metrics?.replacedConnections == 0)
         }
     }
 }

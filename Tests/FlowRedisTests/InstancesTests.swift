@@ -39,7 +39,7 @@ import Testing
             b.bus.publish([try transient(flow, "1")])
             try await eventually("the answer") { sinkA.all.messages.count == 501 }
             #expect(sinkB.all.messages.count == 501)
-            #expect(b.health.rejected.allSatisfy { $0.count == 0 })
+            #expect(b.bus.metrics?.rejected.allSatisfy { $0.count == 0 } == true)
         }
     }
 
@@ -96,7 +96,7 @@ import Testing
                     try await eventually("the subscription") { sink.all.subscribed == [flow] }
                     try await proxy.switchTo(.dropMessages)
                     try await eventually("the connection to be replaced", within: .seconds(5)) {
-                        b.health.replacedConnections > 0
+                        (b.bus.metrics?.replacedConnections ?? 0) > 0
                     }
                     #expect(!b.bus.isDelivering)
                     #expect(a.bus.isDelivering)
@@ -124,7 +124,7 @@ import Testing
                 }
                 try await proxy.switchTo(.dropMessages)
                 try await eventually("the connection to be replaced", within: .seconds(5)) {
-                    services.health.replacedConnections > 0
+                    (services.bus.metrics?.replacedConnections ?? 0) > 0
                 }
                 #expect(!services.bus.isDelivering)
                 try await proxy.switchTo(.forward)
@@ -222,7 +222,9 @@ import Testing
             let codec = MessageCodec(authenticator: MessageAuthenticator(hubID: "two"), origin: "b", maximumBytes: 10_000)
             let message = String(decoding: codec.encode(try durable(flow, 1), sequence: 1), as: UTF8.self)
             try await server.command(["PUBLISH", "flow:updates:f", message])
-            try await eventually("its rejection") { a.health.rejected.contains { $0.reason == "forged" && $0.count == 1 } }
+            try await eventually("its rejection") {
+                a.bus.metrics?.rejected.contains { $0.reason == "forged" && $0.count == 1 } == true
+            }
             #expect(sink.all.messages.isEmpty)
         }
         try await server.command(["DEL", "hub:name"])

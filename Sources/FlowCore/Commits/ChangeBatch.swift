@@ -195,14 +195,6 @@ package struct ChangeBatch: Sendable {
         if case .publish = change.body { return 201 }
         return created ? 201 : 200
     }
-
-    #if DEBUG
-    /// For the injected fault ``InjectedFault/tombstoneOff``: drops the flow's row and its new events from the batch.
-    package mutating func discard(_ flow: FlowID) {
-        self.rows[flow] = Row()
-        self.newEvents.removeAll { $0.flow == flow }
-    }
-    #endif
 }
 
 extension FlowChange {

@@ -39,6 +39,8 @@ public struct Import: Hashable, Sendable {
     /// Sizes and hashes of the stored records. `nil` before the import is stored, and if the legacy service recorded
     /// none.
     public var storage: StorageMetadata?
+    /// Whether the ledger has storage metadata that cannot be read, so that ``storage`` is `nil`. Another program has written it.
+    public var hasUnreadableStorage = false
     /// How the stored records are encrypted; `nil` if they are not.
     public var encryption: ImportEncryption?
     /// Reason of the failure as a sentence for the client; `nil` unless the import failed.

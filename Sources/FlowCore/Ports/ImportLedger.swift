@@ -94,8 +94,8 @@ public protocol RecordStore: Sendable {
     /// The provider in the ledger: `postgres` or `sqlite`.
     var provider: String { get }
 
-    /// Adds records as rows with consecutive record numbers, in one transaction. Rows of the import that have the same
-    /// numbers already are replaced. Rows of the legacy service have no numbers.
+    /// Adds records as rows with consecutive record numbers, in one transaction. Sample rows and rows of hubs that have the same
+    /// numbers already are replaced. Other rows of the legacy service stay: most have no number.
     /// - Parameter index: the number of the first record, counted from 0.
     /// - Returns: whether the claim is still the latest one. If not, nothing was added.
     func append(
@@ -111,8 +111,7 @@ public protocol RecordStore: Sendable {
     /// - Parameter bookmark: ``RecordSlice/next`` of the previous slice; `nil` for the first one.
     func records(of id: ImportID, after bookmark: RecordBookmark?, limit: Int) async throws(StoreError) -> RecordSlice
 
-    /// Deletes the rows that have record numbers, except sample rows, in several transactions. Rows of the legacy service
-    /// stay.
+    /// Deletes the rows that hubs wrote, except sample rows, in several transactions. Rows of the legacy service stay.
     /// - Returns: whether the claim is still the latest one. If not, nothing is deleted any more; rows that were deleted before
     ///   another worker claimed the import stay deleted.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
@@ -169,12 +168,16 @@ public struct RowCounts: Hashable, Sendable {
     public var numbered: Int
     /// Whether the record numbers are those from 0 on, without gaps and without repetition.
     public var isContiguous: Bool
+    /// Number of rows, without sample rows, that have a record number from another program. A hub does not replace or delete
+    /// them as its own.
+    public var foreign: Int
 
-    public init(rows: Int, samples: Int, numbered: Int, isContiguous: Bool) {
+    public init(rows: Int, samples: Int, numbered: Int, isContiguous: Bool, foreign: Int = 0) {
         self.rows = rows
         self.samples = samples
         self.numbered = numbered
         self.isContiguous = isContiguous
+        self.foreign = foreign
     }
 
     /// Whether the rows are certainly all records of the import, and not only sample rows beside an object, or sample rows

@@ -7,7 +7,7 @@ import Synchronization
 /// operation runs under the adopted epoch: if the store's epoch has changed, the manager adopts it, empties the caches
 /// and retries the operation once. Results of store operations update ``HubHealth``. Safe to use from any task.
 public final class StateManager: Sendable {
-    public let store: any FlowStore
+    let store: any FlowStore
     private let cache: any StateCache
     private let transients: any TransientStore
     private let bus: any EventBus

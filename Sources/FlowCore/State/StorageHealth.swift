@@ -113,7 +113,7 @@ public final class StorageHealth: Sendable {
         var component = Component(status: .healthy, provider: self.providers.database)
         do throws(StoreError) {
             _ = try await self.manager.heads(of: [])
-            try await self.manager.store.probeWrite()
+            try await self.manager.probeWrite()
         } catch {
             component.status = .unhealthy
             component.reason = "the database probe failed: \(error)"

@@ -251,12 +251,12 @@ public final class BackgroundTasks: Sendable {
             var removed = 0
             do {
                 while !Task.isCancelled, let now = await self.clock.compare() {
-                    let count = try await self.manager.store.prune(self.configuration.retention, now: now)
+                    let count = try await self.manager.prune(self.configuration.retention, now: now)
                     removed += count
                     if count == 0 { break }
                 }
                 if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": .stringConvertible(removed)]) }
-                let usage = try await self.manager.store.highestUsage()
+                let usage = try await self.manager.highestUsage()
                 self.usage.withLock { $0 = usage }
             } catch {
                 self.logger.warning("Pruning of history failed", metadata: ["error": "\(error)"])

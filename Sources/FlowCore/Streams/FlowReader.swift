@@ -95,13 +95,6 @@ public struct FlowReader: ~Copyable {
             self.state = .behind
             self.cursor = head
         }
-        #if DEBUG
-        if InjectedFault.resyncOff.isActive, case .resync = startPoint {
-            self.state = .behind
-            self.cursor = head
-            self.pendingResync = nil
-        }
-        #endif
     }
 
     /// Whether the subscriber is sent each event as it is delivered.
@@ -170,12 +163,6 @@ public struct FlowReader: ~Copyable {
     public mutating func pageLoaded(versions: ClosedRange<Version>?, storeHead: Version?) -> PageVerdict {
         guard self.state == .awaitsPage else { return .ignore }
         self.state = .behind
-        #if DEBUG
-        if InjectedFault.pageCheckOff.isActive, let versions {
-            self.cursor = max(self.cursor, versions.upperBound)
-            return .send(from: 0)
-        }
-        #endif
         guard let versions else {
             guard let storeHead else { return .ignore }
             if self.cursor > storeHead { return self.losePosition(.cursorAhead) }
@@ -226,9 +213,6 @@ public struct FlowReader: ~Copyable {
         guard self.state == .live else { return }
         self.state = .behind
         self.sendsCaughtUp = true
-        #if DEBUG
-        if InjectedFault.slowReaderSkips.isActive { self.state = .live }
-        #endif
     }
 
     /// Invalidates everything that was sent to the subscriber: a `resync` with this reason and a snapshot are due. If the
@@ -253,12 +237,6 @@ public struct FlowReader: ~Copyable {
 
     /// Makes a `resync` with this reason and a snapshot due, because the subscriber cannot continue from the cursor.
     private mutating func losePosition(_ reason: ResyncReason) -> PageVerdict {
-        #if DEBUG
-        if InjectedFault.resyncOff.isActive {
-            self.isCursorUnverified = false
-            return .ignore
-        }
-        #endif
         self.pendingResync = (reason, self.cursor)
         self.state = .needsSnapshot
         self.sendsCaughtUp = true

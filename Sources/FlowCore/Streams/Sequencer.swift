@@ -111,14 +111,6 @@ public struct Sequencer: ~Copyable {
                     following.hasOverflowed = true
                 }
                 following.isBehind = true
-                #if DEBUG
-                if InjectedFault.gapReadOff.isActive {
-                    following.last = event.version
-                    following.earlyEvents = [:]
-                    step.events.append(event)
-                    following.isBehind = false
-                }
-                #endif
                 following.startReading(&step)
             }
             self.state = .following(following)

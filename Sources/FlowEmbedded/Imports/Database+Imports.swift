@@ -129,5 +129,6 @@ extension Import {
             failure: row[12], idempotencyKey: row[13],
             requestHash: row[14], claim: row[15],
             claimedUntil: claimedUntil.map { Timestamp(milliseconds: $0) })
+        self.hasUnreadableStorage = self.storage == nil && (row[11] as String?) != nil
     }
 }

@@ -75,7 +75,7 @@ public final class MemoryStateCache: StateCache {
         self.cell(of: flow).shard.withLock { shard in
             guard shard.epoch == epoch else { return }
             let known = shard.records.value(for: flow)?.version ?? shard.floor(of: flow)
-            if record.version < known, !Self.mayGoBack { return }
+            if record.version < known { return }
             let cost = Self.entryOverhead + record.state.bytes.count + record.fence.bytes.count + flow.rawValue.utf8.count
             for (flow, evicted) in shard.records.set(record, for: flow, cost: cost) { shard.remember(flow, evicted.version) }
         }
@@ -115,14 +115,5 @@ public final class MemoryStateCache: StateCache {
     /// The shard of the flow, selected by its hash.
     private func cell(of flow: FlowID) -> Cell {
         self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
-    }
-
-    /// Whether an older version may replace a newer one: only as an injected fault of a debug build.
-    private static var mayGoBack: Bool {
-        #if DEBUG
-        InjectedFault.cacheGoesBack.isActive
-        #else
-        false
-        #endif
     }
 }

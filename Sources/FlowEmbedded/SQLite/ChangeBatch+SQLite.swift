@@ -38,12 +38,6 @@ extension ChangeBatch {
             self.setStored(try database.usage(of: change.account), of: change.account)
         }
         self.decide(change)
-        #if DEBUG
-        if case .delete = change.body, InjectedFault.tombstoneOff.isActive {
-            try database.deleteWithoutTombstone(change.flow)
-            self.discard(change.flow)
-        }
-        #endif
     }
 
     /// Writes the batch's events, flows and stored replies in the current transaction. Each flow's row is written once,

@@ -23,10 +23,6 @@ final class CommitWriter: Sendable {
     private let observer = Mutex(Observer())
     /// The bytes of the largest batch that failed since the last successful probe.
     private let failedBytes = Atomic<Int>(0)
-    #if DEBUG
-    /// Number of batches since the start, for the injected fault `earlyAcknowledgement`.
-    let earlyBatches = Atomic<Int>(0)
-    #endif
 
     init(limits: ChangeLimits, epoch: AdoptedEpoch, pruneCandidates: PruneCandidates, rowCache: WriterRowCache, logger: Logger) {
         self.limits = limits
@@ -42,12 +38,6 @@ final class CommitWriter: Sendable {
     /// Commits the changes, in one transaction if no change makes it fail. Then notifies the observer and answers the
     /// clients that sent the changes.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
-        #if DEBUG
-        if InjectedFault.earlyAcknowledgement.isActive {
-            self.writeEarly(pending, in: database)
-            return
-        }
-        #endif
         let batch: ChangeBatch
         do {
             batch = try self.transact(pending, in: database)
@@ -120,7 +110,7 @@ final class CommitWriter: Sendable {
 
     /// Begins a transaction, decides the changes and writes them; the caller commits. If this method throws, the
     /// transaction was rolled back.
-    func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
+    private func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let epoch = self.epoch.value
         var batch = ChangeBatch(epoch: epoch, limits: self.limits)
         do {
@@ -144,7 +134,7 @@ final class CommitWriter: Sendable {
 
     /// Puts the rows of a committed batch into the writer row cache and its flows into the prune candidates, and
     /// reports its commits to the observer. Called before the clients are answered.
-    func publish(_ batch: ChangeBatch) {
+    private func publish(_ batch: ChangeBatch) {
         self.cache.withLock { $0.rowCache.update(from: batch.rows) }
         guard !batch.commits.isEmpty else { return }
         self.pruneCandidates.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
@@ -155,15 +145,15 @@ final class CommitWriter: Sendable {
     func stateBytes(of flow: FlowID) -> Int { self.cache.withLock { $0.rowCache.stateBytes(of: flow) } }
 
     /// Empties the writer row cache, so that the next changes are decided from rows read from the database.
-    func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
+    private func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
 
     /// Answers the clients that sent the changes, each with the decision about its change.
-    func complete(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
+    private func complete(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
         for (change, decision) in zip(pending, batch.decisions) { change.continuation.resume(returning: .success(decision)) }
     }
 
     /// Answers all clients that sent the changes, each with the same result.
-    func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<ChangeBatch.Decision, StoreError>) {
+    private func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<ChangeBatch.Decision, StoreError>) {
         for change in pending { change.continuation.resume(returning: result) }
     }
 }

@@ -101,12 +101,6 @@ extension Database {
             ])
     }
 
-    /// Deletes the flow and its events completely, for the injected fault `tombstoneOff`.
-    func deleteWithoutTombstone(_ flow: FlowID) throws {
-        try self.run("DELETE FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue])
-        try self.run("DELETE FROM flows WHERE id = ?", [flow.rawValue.databaseValue])
-    }
-
     // MARK: Epoch
 
     /// Reads the epoch in the database.

@@ -49,6 +49,8 @@ final class EventStream {
     var wheelSlot = -1
     /// Index of the stream within its wheel slot. ``HeartbeatWheel`` sets it.
     var wheelIndex = -1
+    /// Index of the stream in the shard's ``QueueRanking``, which sets it; -1 while the stream has no queued bytes.
+    var rankingIndex = -1
     /// Number of the shard's ticks, one per second, for which the stream has been opening.
     var ticksOpening = 0
 
@@ -163,7 +165,7 @@ final class EventStream {
         guard let output = self.output else { return }
         let queued = output.queuedBytes
         guard queued != self.countedQueue else { return }
-        self.shard.queued(queued, changedBy: queued - self.countedQueue)
+        self.shard.queued(queued, by: self, changedBy: queued - self.countedQueue)
         self.countedQueue = queued
         if queued > 0, self.shard.isOverQueueBudget { self.shard.shedLoad() }
     }
@@ -210,7 +212,7 @@ final class EventStream {
 
     /// Closes the stream without `closing`, because the limit of queued bytes is exceeded and this stream has the most.
     func shed() {
-        guard self.state == .open else { return }
+        guard self.state != .closed else { return }
         self.shard.counters.closed(.full)
         let output = self.output
         self.tearDown(.closed(.full))
@@ -227,7 +229,7 @@ final class EventStream {
         self.state = .closed
         self.output?.ended(ending)
         self.output = nil
-        if self.countedQueue > 0 { self.shard.queued(0, changedBy: -self.countedQueue) }
+        if self.countedQueue > 0 { self.shard.queued(0, by: self, changedBy: -self.countedQueue) }
         self.countedQueue = 0
         for subscription in self.subscriptions {
             subscription.reader.end()

@@ -9,11 +9,8 @@ struct HeartbeatWheel {
 
     /// - Parameter slots: the heartbeat interval in seconds; one wheel slot per second.
     init(slots: Int) {
-        self.slots = Array(repeating: [], count: max(1, slots))
+        self.slots = Array(repeating: [], count: Swift.max(1, slots))
     }
-
-    /// All open streams of the event loop.
-    var all: [EventStream] { self.slots.flatMap { $0 } }
 
     /// Adds a stream to the wheel slot after the one that the previous stream was added to.
     mutating func insert(_ stream: EventStream) {
@@ -39,4 +36,10 @@ struct HeartbeatWheel {
         self.next = (self.next + 1) % self.slots.count
         return self.slots[self.next]
     }
+}
+
+/// All open streams of the event loop. The wheel may change during an iteration, which visits the streams that were on it at
+/// the start.
+extension HeartbeatWheel: Sequence {
+    func makeIterator() -> FlattenSequence<[[EventStream]]>.Iterator { self.slots.joined().makeIterator() }
 }

@@ -22,12 +22,6 @@ final class QueuedBytesBudget: Sendable {
         /// Called by the loop when it starts to shed streams: the next ``requestShedding()`` has an effect again.
         func sheddingStarted() { self.isSheddingRequested.store(false, ordering: .relaxed) }
 
-        /// Raises ``largest`` to the queued bytes of a stream, if these are more. If the queued bytes of that stream become
-        /// fewer later, the value stays too high until the loop sheds streams and calls ``setLargest(_:)``.
-        func raiseLargest(_ bytes: Int) {
-            if bytes > self.largest.load(ordering: .relaxed) { self.largest.store(bytes, ordering: .relaxed) }
-        }
-
         /// Sets ``largest`` to the queued bytes of the loop's largest stream.
         func setLargest(_ bytes: Int) { self.largest.store(bytes, ordering: .relaxed) }
     }

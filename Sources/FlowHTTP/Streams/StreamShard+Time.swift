@@ -54,7 +54,7 @@ extension StreamShard {
         guard !self.isDraining else { return }
         self.isDraining = true
         for stream in Array(self.openingStreams.values) { stream.close(.drain, retryMilliseconds: self.jitteredRetry()) }
-        let streams = self.heartbeatWheel.all.shuffled()
+        let streams = self.heartbeatWheel.shuffled()
         for (index, stream) in streams.enumerated() {
             let delay = window.nanoseconds * Int64(index) / Int64(max(1, streams.count))
             self.loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {

@@ -1,3 +1,4 @@
+import DequeModule
 import FlowCore
 import Logging
 import NIOCore
@@ -33,7 +34,7 @@ final class StreamShard {
     private var feedStreams: [ObjectIdentifier: EventStream] = [:]
 
     /// The fan-outs with events that some live subscriber was not sent yet, in the order in which the pass writes them.
-    private var flowsInPass: [FlowFanout] = []
+    private var flowsInPass: Deque<FlowFanout> = []
     /// Whether a pass is in progress: its next slice is scheduled or running.
     private var isPassScheduled = false
     /// Number of times that the next slice was postponed; see ``maximumDeferrals``.
@@ -44,6 +45,9 @@ final class StreamShard {
 
     /// Bytes of the states and encoded snapshots of all fan-outs; at least the exact number. See ``keep(_:in:)``.
     var keptBytes = 0
+
+    /// The streams with queued bytes, ordered so that the one with the most is found at once.
+    private var queueRanking = QueueRanking()
 
     /// What ``QueuedBytesBudget`` stores for this event loop.
     private lazy var queueShare = self.services.queuedBytesBudget.register {
@@ -294,9 +298,8 @@ final class StreamShard {
         }
         self.deferrals = 0
         var budget = Self.writesPerSlice
-        while budget > 0, let fanout = self.flowsInPass.first {
+        while budget > 0, let fanout = self.flowsInPass.popFirst() {
             budget = fanout.deliver(budget: budget)
-            self.flowsInPass.removeFirst()
             if fanout.slotsLeftInPass > 0 {
                 self.flowsInPass.append(fanout)
             } else {
@@ -322,9 +325,10 @@ final class StreamShard {
     /// - Parameters:
     ///   - bytes: the stream's queued bytes now.
     ///   - difference: the change since the previous call for this stream.
-    func queued(_ bytes: Int, changedBy difference: Int) {
+    func queued(_ bytes: Int, by stream: EventStream, changedBy difference: Int) {
         self.services.queuedBytesBudget.changed(by: difference)
-        self.queueShare.raiseLargest(bytes)
+        self.queueRanking.set(bytes, for: stream)
+        self.queueShare.setLargest(self.queueRanking.largest?.bytes ?? 0)
     }
 
     /// Sheds streams, the one with the most queued bytes first, until the queued bytes of all streams are below their limit. If
@@ -332,12 +336,12 @@ final class StreamShard {
     func shedLoad() {
         self.queueShare.sheddingStarted()
         while self.isOverQueueBudget {
-            let largest = self.heartbeatWheel.all.max { $0.countedQueue < $1.countedQueue }
-            let bytes = largest?.countedQueue ?? 0
-            self.queueShare.setLargest(bytes)
-            if let otherShare = self.services.queuedBytesBudget.larger(than: bytes) { return otherShare.requestShedding() }
-            guard let largest, bytes > 0 else { return }
-            largest.shed()
+            let largest = self.queueRanking.largest
+            if let otherShare = self.services.queuedBytesBudget.larger(than: largest?.bytes ?? 0) {
+                return otherShare.requestShedding()
+            }
+            guard let largest else { return }
+            largest.stream.shed()
         }
     }
 
@@ -345,7 +349,7 @@ final class StreamShard {
 
     /// Calls `body` for each open stream. `body` may close streams.
     func forEachStream(_ body: (EventStream) -> Void) {
-        for stream in self.heartbeatWheel.all where stream.isOpen { body(stream) }
+        for stream in self.heartbeatWheel where stream.isOpen { body(stream) }
     }
 
     /// Reports a change to the connection registry, together with all other changes of this turn of the event loop.

@@ -129,6 +129,8 @@ extension ResultRow {
             failure: self.text(12), idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim,
             claimedUntil: self.time(16))
         entry.contradictingProvider = self.text(18)
+        // SQLAlchemy writes a JSON null for no metadata.
+        entry.hasUnreadableStorage = entry.storage == nil && (self.text(11) ?? "null") != "null"
         return entry
     }
 

@@ -129,11 +129,10 @@ extension PostgresImportLedger {
 
     // MARK: Rows in batches
 
-    /// Deletes the rows that have a number, which are those that a hub wrote, in batches of one transaction each. Each
-    /// batch verifies the claim.
+    /// Deletes rows that have a number, in batches of one transaction each. Each batch verifies the claim.
     /// - Parameters:
     ///   - condition: an SQL condition on the import `i`, verified by each batch as well.
-    ///   - withSamples: whether to delete sample rows too.
+    ///   - withSamples: whether to delete sample rows too, and rows that another program has numbered.
     /// - Returns: `false` if the claim was lost or the condition is not met. Batches before that stay deleted.
     func removeNumbered(
         of id: ImportID, claim: Int64, if condition: String, withSamples: Bool
@@ -161,7 +160,7 @@ extension PostgresImportLedger {
                 gone AS (
                     DELETE FROM raw_import_records r USING held h
                     WHERE r.data_import_id = h.id AND r.record_index >= $3 AND r.record_index < $4
-                        \(withSamples ? "" : "AND r.is_sample IS NOT TRUE")
+                        \(withSamples ? "" : "AND r.is_sample IS NOT TRUE AND (\(RecordSQL.isReplaceable))")
                 )
                 SELECT count(*) FROM held
                 """

@@ -21,14 +21,15 @@ extension PostgresImportLedger {
         let sql = """
             SELECT count(*), count(*) FILTER (WHERE r.is_sample), count(r.record_index),
                 count(DISTINCT r.record_index) = count(r.record_index) AND coalesce(min(r.record_index), 0) = 0
-                    AND coalesce(max(r.record_index), -1) = count(r.record_index) - 1
+                    AND coalesce(max(r.record_index), -1) = count(r.record_index) - 1,
+                count(r.record_index) FILTER (WHERE NOT (\(RecordSQL.isReplaceable)))
             FROM raw_import_records r WHERE r.data_import_id = $1::uuid
             """
         let seconds = self.limits.wholeImportSeconds
         let row = try await self.read(.imports, [Statement(sql, parameters)], seconds: seconds)[0].first
         return RowCounts(
             rows: Int(row?.int64(0) ?? 0), samples: Int(row?.int64(1) ?? 0), numbered: Int(row?.int64(2) ?? 0),
-            isContiguous: row?.bool(3) ?? false)
+            isContiguous: row?.bool(3) ?? false, foreign: Int(row?.int64(4) ?? 0))
     }
 
     /// Deletes all rows except the sample rows, and sets the object as the import's storage, in one transaction.

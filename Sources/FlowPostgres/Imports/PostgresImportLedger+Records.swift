@@ -1,7 +1,7 @@
 public import FlowCore
 
 extension PostgresImportLedger {
-    /// Inserts the records as rows, numbered from `index` on. Rows with the same numbers are replaced.
+    /// Inserts the records as rows, numbered from `index` on. Sample rows and rows of hubs with the same numbers are replaced.
     /// - Returns: `false`, with nothing inserted, if another worker has claimed the import since.
     public func append(
         _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
@@ -23,6 +23,7 @@ extension PostgresImportLedger {
             replaced AS (
                 DELETE FROM raw_import_records r USING held h
                 WHERE r.data_import_id = h.id AND r.record_index >= $4 AND r.record_index < $4 + cardinality($5)
+                    AND (\(RecordSQL.isReplaceable))
             ),
             added AS (
                 INSERT INTO raw_import_records

@@ -10,6 +10,9 @@ enum RecordSQL {
     /// Hash of the record in a row. It does not depend on the record's number or on whether the row is a sample row.
     static let hash = "hashtextextended(coalesce(r.raw_text::text, r.raw_data::text, 'null'), 0)"
 
+    /// Whether a hub may replace a row with a number: a hub wrote it, or it is a sample of the records in the object.
+    static let isReplaceable = "r.raw_text IS NOT NULL OR r.is_sample IS TRUE"
+
     /// The sort order of an import's rows.
     static let order = "r.record_index, r.created_at, r.id"
 

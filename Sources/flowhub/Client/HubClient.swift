@@ -20,7 +20,7 @@ struct HubClient {
         var method: Method
         /// Path, starting with `/v1`, and query.
         var target: String
-        var headers: [(name: String, value: String)] = []
+        var headers = HTTPHeaders()
         var body: [UInt8] = []
         var contentType = "application/json"
         /// Whether the request is idempotent, so that it can be repeated if its response was lost.
@@ -121,10 +121,10 @@ struct HubClient {
     /// Makes one attempt at a request with a streamed body or response. The caller checks the status and reads the body.
     /// There is no deadline; only the client's `silence` and `stall` timeouts apply.
     func stream(
-        _ method: Method, _ target: String, headers: [(name: String, value: String)], body: HTTPClientRequest.Body? = nil
+        _ method: Method, _ target: String, headers: HTTPHeaders, body: HTTPClientRequest.Body? = nil
     ) async throws -> HTTPClientResponse {
         var request = self.prepared(method, target)
-        for header in headers { request.headers.add(name: header.name, value: header.value) }
+        request.headers.add(contentsOf: headers)
         request.body = body
         return try await self.http.execute(request, deadline: .distantFuture)
     }
@@ -175,7 +175,7 @@ struct HubClient {
     func exchange(_ request: Request) async throws -> Response {
         var prepared = self.prepared(request.method, request.target)
         prepared.headers.add(name: "Accept", value: "application/json, application/problem+json")
-        for header in request.headers { prepared.headers.add(name: header.name, value: header.value) }
+        prepared.headers.add(contentsOf: request.headers)
         if !request.body.isEmpty {
             prepared.headers.add(name: "Content-Type", value: request.contentType)
             prepared.body = .bytes(ByteBuffer(bytes: request.body))

@@ -22,33 +22,31 @@ struct WriteConditions: ParsableArguments {
 
     /// Converts the options to request headers.
     /// - Throws: ``CommandFailure`` of kind `usage` if an option is invalid or two cannot be combined.
-    func headers() throws(CommandFailure) -> WriteHeaders {
+    func headers() throws(CommandFailure) -> HTTPHeaders {
         if self.createOnly, self.ifMatch != nil {
             throw CommandFailure(.usage, "--create-only and --if-match cannot be combined.")
         }
-        var headers = try WriteHeaders(ifMatch: self.ifMatch, idempotencyKey: self.idempotencyKey)
-        if self.createOnly { headers.list.append((name: "If-None-Match", value: "*")) }
+        var headers = try Self.headers(ifMatch: self.ifMatch, idempotencyKey: self.idempotencyKey)
+        if self.createOnly { headers.add(name: "If-None-Match", value: "*") }
         if let fencing = self.fencing {
             let parts = fencing.split(separator: "=", omittingEmptySubsequences: false)
             guard parts.count == 2, Identifier.isValid(parts[0].utf8, maximumLength: 128), let token = Int64(parts[1]), token >= 0
             else { throw CommandFailure(.usage, "--fencing must be RESOURCE=N, where N is the fencing_token of the lock.") }
-            headers.list.append((name: "Fencing-Token", value: "\(parts[0])=\(token)"))
+            headers.add(name: "Fencing-Token", value: "\(parts[0])=\(token)")
         }
         return headers
     }
-}
 
-/// The request headers of a state change.
-struct WriteHeaders {
-    var list: [(name: String, value: String)] = []
-
-    init(ifMatch: String?, idempotencyKey: String?) throws(CommandFailure) {
+    /// The request headers that every state change may have.
+    static func headers(ifMatch: String?, idempotencyKey: String?) throws(CommandFailure) -> HTTPHeaders {
+        var headers = HTTPHeaders()
         if let etag = try HeaderArgument.checked(ifMatch, "--if-match") {
-            self.list.append((name: "If-Match", value: etag == "*" || etag.hasPrefix("\"") ? etag : "\"\(etag)\""))
+            headers.add(name: "If-Match", value: etag == "*" || etag.hasPrefix("\"") ? etag : "\"\(etag)\"")
         }
         // A generated key makes it safe to repeat the request if its response was lost.
         let key = try HeaderArgument.checked(idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
-        self.list.append((name: "Idempotency-Key", value: key))
+        headers.add(name: "Idempotency-Key", value: key)
+        return headers
     }
 }
 
@@ -58,12 +56,12 @@ enum StateAnswer {
     /// - Parameter body: the state or merge patch; `nil` to delete the flow.
     static func change(
         _ method: HubClient.Method, _ flow: String, _ body: JSONText?, contentType: String = "application/json",
-        _ headers: WriteHeaders, _ options: HubOptions
+        _ headers: HTTPHeaders, _ options: HubOptions
     ) async throws {
         let flow = try FlowID.argument(flow)
         if let body, !body.isObject { throw CommandFailure(.usage, "A flow's state must be a JSON object: {…}.") }
         let request = HubClient.Request(
-            method: method, target: "/v1/flows/\(flow)/state", headers: headers.list, body: body?.bytes ?? [],
+            method: method, target: "/v1/flows/\(flow)/state", headers: headers, body: body?.bytes ?? [],
             contentType: contentType)
         try await options.withClient { client in
             try Self.show(try await client.send(request), json: options.json)

@@ -15,7 +15,7 @@ struct ImportStores {
     ///   an ``ImportError`` of the body; other errors of the body unchanged.
     static func run<Value>(_ location: StoreLocation, _ body: (ImportStores) async throws -> Value) async throws -> Value {
         #if DEBUG
-        FaultInjection.inject()
+        FailpointSetting.arm()
         #endif
         let configuration = try location.configuration()
         let store = try await location.open(configuration)

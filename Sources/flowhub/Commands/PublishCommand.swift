@@ -1,6 +1,7 @@
 import ArgumentParser
 import FlowCore
 import Foundation
+import NIOHTTP1
 
 /// `flowhub publish`
 struct PublishCommand: AsyncParsableCommand {
@@ -55,7 +56,7 @@ struct PublishCommand: AsyncParsableCommand {
         let key = try HeaderArgument.checked(self.idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
         var request = HubClient.Request(method: .post, target: "/v1/flows/\(flow)/events")
         request.isRetryable = !self.transient
-        if !self.transient { request.headers.append((name: "Idempotency-Key", value: key)) }
+        if !self.transient { request.headers.add(name: "Idempotency-Key", value: key) }
         if self.ndjson {
             guard self.data == nil || self.data == "-" else {
                 throw CommandFailure(.usage, "--ndjson reads events from standard input. Omit DATA.")

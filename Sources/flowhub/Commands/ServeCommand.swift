@@ -79,7 +79,7 @@ struct ServeCommand: AsyncParsableCommand {
                 ])
         }
         #if DEBUG
-        FaultInjection.inject()
+        FailpointSetting.arm()
         #endif
         let accessLogger = Self.logger(configuration, writer, isAccessLog: true)
         let hub = try await Self.start(configuration, writer, logger: logger, accessLogger: accessLogger)

@@ -143,7 +143,7 @@ struct StateDeleteCommand: AsyncParsableCommand {
     var idempotencyKey: String?
 
     func run() async throws {
-        let headers = try WriteHeaders(ifMatch: self.ifMatch, idempotencyKey: self.idempotencyKey)
+        let headers = try WriteConditions.headers(ifMatch: self.ifMatch, idempotencyKey: self.idempotencyKey)
         try await StateAnswer.change(.delete, self.flow, nil, headers, self.options)
     }
 }

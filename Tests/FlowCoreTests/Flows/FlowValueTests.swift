@@ -46,9 +46,7 @@ import Testing
 
     @Test(arguments: ["+1.a", "Z.a", "01.a"])
     func rejectsNoncanonicalEpoch(_ text: String) {
-        do {
-            #expect(Epoch(text) == nil)
-        }
+        #expect(Epoch(text) == nil)
     }
 
     @Test func timestampFormatMatchesFoundation() {

@@ -11,7 +11,7 @@ final class FlowReaderModel {
         var snapshot: (versions: ClosedRange<Version>?, head: Version)?
     }
 
-    private var reader: FlowReader
+    private var reader: TestedReader
     private var random: SeededGenerator
     private let startPoint: StartPoint
 
@@ -31,7 +31,7 @@ final class FlowReaderModel {
     private(set) var sent = 0
     private(set) var resyncs: Set<ResyncReason> = []
 
-    init(seed: UInt64) {
+    init(seed: UInt64, fault: TestedReader.Fault? = nil) {
         self.random = SeededGenerator(seed: seed)
         self.committed = Version(self.random.below(12))
         self.head = max(0, self.committed - Version(self.random.below(2)))
@@ -42,7 +42,7 @@ final class FlowReaderModel {
         var limit = RecentFrames.Limit()
         limit.frames = 3
         self.recent = RecentFrames(base: self.head, limit: limit)
-        self.reader = FlowReader(self.startPoint, head: self.head)
+        self.reader = TestedReader(self.startPoint, head: self.head, fault: fault)
         switch self.startPoint {
         case .snapshot: break
         case .resync: self.owesResync = true

@@ -3,9 +3,11 @@ import Testing
 
 extension CoreStreams {
     @Suite struct FlowReaderModelTests {
-        fileprivate static func firstViolation(seeds: Range<UInt64>) -> String? {
+        private static func firstViolation(seeds: Range<UInt64>, fault: TestedReader.Fault? = nil) -> String? {
             for seed in seeds {
-                do throws(Violation) { try FlowReaderModel(seed: seed).run(steps: 120) } catch { return "seed \(seed): \(error)" }
+                do throws(Violation) { try FlowReaderModel(seed: seed, fault: fault).run(steps: 120) } catch {
+                    return "seed \(seed): \(error)"
+                }
             }
             return nil
         }
@@ -27,28 +29,8 @@ extension CoreStreams {
             #expect(reasons == [.historyPruned, .epoch, .cursorAhead, .badCursor])
         }
 
-        #if DEBUG
-        // The next tests run in separate processes, because an injected fault is active in the whole process.
-        @Test func modelDetectsSkippedResync() async {
-            await #expect(processExitsWith: .success) {
-                InjectedFault.inject([.resyncOff])
-                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
-            }
+        @Test(arguments: TestedReader.Fault.allCases) func modelDetectsFault(_ fault: TestedReader.Fault) {
+            #expect(Self.firstViolation(seeds: 0..<200, fault: fault) != nil)
         }
-
-        @Test func modelDetectsUncheckedHistoryPage() async {
-            await #expect(processExitsWith: .success) {
-                InjectedFault.inject([.pageCheckOff])
-                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
-            }
-        }
-
-        @Test func modelDetectsSlowSubscriberThatSkipsVersions() async {
-            await #expect(processExitsWith: .success) {
-                InjectedFault.inject([.slowReaderSkips])
-                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
-            }
-        }
-        #endif
     }
 }

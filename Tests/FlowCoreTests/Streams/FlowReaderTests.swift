@@ -121,9 +121,7 @@ extension CoreStreams {
             #expect(reader.offer(7) == .fallBehind)
             #expect(reader.next(head: 7, isWritable: true) == .loadPage(after: 5))
             #expect(reader.pageLoaded(versions: 6...7, storeHead: nil) == .send(from: 0))
-            do {
-                #expect(reader.next(head: 7, isWritable: true) == .goLive(sendsCaughtUp: true))
-            }
+            #expect(reader.next(head: 7, isWritable: true) == .goLive(sendsCaughtUp: true))
         }
 
         @Test func newEpochCausesResyncWithSnapshot() {

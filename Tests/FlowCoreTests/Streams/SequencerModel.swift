@@ -8,7 +8,7 @@ final class SequencerModel {
         case page(EventPage)
     }
 
-    private var sequencer = Sequencer()
+    private var sequencer: TestedSequencer
     private var random: SeededGenerator
     private let mayFail: Bool
 
@@ -23,7 +23,8 @@ final class SequencerModel {
     private(set) var phantoms = 0
     private(set) var deliveries = 0
 
-    init(seed: UInt64, mayFail: Bool = true) {
+    init(seed: UInt64, mayFail: Bool = true, skipsGaps: Bool = false) {
+        self.sequencer = TestedSequencer(skipsGaps: skipsGaps)
         self.random = SeededGenerator(seed: seed)
         self.committed = Version(seed % 4)
         self.mayFail = mayFail

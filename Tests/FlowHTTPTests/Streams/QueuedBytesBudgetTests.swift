@@ -10,9 +10,8 @@ import Testing
         let first = budget.register { requests.withLock { $0.append("first") } }
         let second = budget.register { requests.withLock { $0.append("second") } }
         #expect(budget.larger(than: 0) == nil)
-        first.raiseLargest(10)
-        second.raiseLargest(30)
-        second.raiseLargest(20)
+        first.setLargest(10)
+        second.setLargest(30)
         #expect(budget.larger(than: 10) === second)
         #expect(budget.larger(than: 30) == nil, "a loop with no larger stream was asked to shed")
         // Measured again, its largest stream has fewer bytes.

@@ -39,7 +39,19 @@ import Testing
                 + Self.permanentFaults.map { Case(fault: $0, operation: operation, skipping: skipping, isPermanent: true) }
         }
 
-    @Test(arguments: cases) func uploadUnderFaultsIsCorrectOrFailsCleanly(_ fault: Case) async throws {
+    /// The cases in groups that run at the same time: most of a case is waiting between two attempts.
+    static let groups = stride(from: 0, to: Self.cases.count, by: 8).map {
+        Array(Self.cases[$0..<min($0 + 8, Self.cases.count)])
+    }
+
+    @Test(arguments: groups) func uploadUnderFaultsIsCorrectOrFailsCleanly(_ group: [Case]) async throws {
+        try await withThrowingDiscardingTaskGroup { tasks in
+            for fault in group { tasks.addTask { try await Self.upload(under: fault) } }
+        }
+    }
+
+    private static func upload(under fault: Case) async throws {
+        let comment: Comment = "\(fault.testDescription)"
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             var settings = try TestStore.settings(proxy.endpoint, bucket.name)
@@ -56,28 +68,28 @@ import Testing
                     outcome = .failure(error)
                 }
                 let isHit = proxy.requests.contains { $0.fault != nil }
-                #expect(isHit)
+                #expect(isHit, comment)
                 proxy.clearFaults()
                 switch outcome {
                 case .success(let info):
-                    #expect(info.size == bytes.count)
+                    #expect(info.size == bytes.count, comment)
                     let stored = try await bucket.bytes("a/b")
-                    #expect(stored == bytes)
-                    #expect(try await store.head("a/b")?.etag == info.etag)
+                    #expect(stored == bytes, comment)
+                    #expect(try await store.head("a/b")?.etag == info.etag, comment)
                 case .failure(let error):
                     // A single fault must have been retried successfully.
-                    #expect(fault.isPermanent, "\(error)")
-                    #expect(error != .exists)
-                    #expect(try await bucket.objects() == [])
+                    #expect(fault.isPermanent, "\(comment): \(error)")
+                    #expect(error != .exists, comment)
+                    #expect(try await bucket.objects() == [], comment)
                     // The same upload succeeds afterwards.
                     try await TestStore.put(store, "a/b", bytes)
                     let stored = try await bucket.bytes("a/b")
-                    #expect(stored == bytes)
+                    #expect(stored == bytes, comment)
                 }
                 // Only the store knows an upload whose id was lost with the reply; the import sweep finds it.
                 let created = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count
                 let known = proxy.requests(.createUpload).filter { $0.serverStatus == 200 && $0.fault == nil }.count
-                #expect(try await bucket.uploads().count <= created - known)
+                #expect(try await bucket.uploads().count <= created - known, comment)
             }
         }
     }

@@ -21,6 +21,8 @@ public final class EventStreamClient: Sendable {
         /// Bytes to receive before the client disconnects, possibly within a block; `nil`: unlimited.
         var bytesLeft: Int?
         var port: Int
+        /// Changes what the client receives; `nil` for no change.
+        var faulty: FaultyStream?
         /// Index of the first block that `next(_:within:where:)` has neither returned nor skipped.
         var nextUnread = 0
     }
@@ -31,11 +33,13 @@ public final class EventStreamClient: Sendable {
     private let state: AsyncValue<State>
     private let wire = AsyncValue<WireConnection?>(nil)
 
+    /// - Parameter fault: a defect of the hub to simulate.
     public init(
-        _ target: StreamTarget, port: Int, name: String = "subscriber", options: WireConnection.Options = .init()
+        _ target: StreamTarget, port: Int, name: String = "subscriber", options: WireConnection.Options = .init(),
+        fault: StreamFault? = nil
     ) {
         self.target = target
-        self.state = AsyncValue(State(port: port))
+        self.state = AsyncValue(State(port: port, faulty: fault.map { FaultyStream($0) }))
         self.name = name
         self.options = options
     }
@@ -48,6 +52,8 @@ public final class EventStreamClient: Sendable {
     public var log: StreamLog { self.state.read { $0.log } }
     public var lastEventID: String { self.state.read { $0.log.lastEventID } }
     public var isConnected: Bool { self.state.read { $0.log.isConnected } }
+    /// Number of times that the simulated defect has changed what was received.
+    public var faultOccasions: Int { self.state.read { $0.faulty?.occasions ?? 0 } }
 
     // MARK: Connecting
 
@@ -68,6 +74,7 @@ public final class EventStreamClient: Sendable {
             state.head = HTTPReplyParser()
             state.parser = TestEventStreamParser(lastEventID: text)
             state.bytesLeft = nil
+            state.faulty?.startConnection()
             state.log.lastEventID = text
             state.log.connections.append(.init(cursor: text, firstBlock: state.log.blocks.count))
             return state.log.connections.count - 1
@@ -129,7 +136,10 @@ public final class EventStreamClient: Sendable {
     // MARK: Reading
 
     public func stopReading() async throws { try await self.wire.value?.stopReading() }
-    public func read() async throws { try await self.wire.value?.read() }
+    public func read() async throws {
+        self.state.change { $0.faulty?.resume() }
+        try await self.wire.value?.read()
+    }
     public func trickle(bytes: Int, every interval: Duration = .seconds(1)) async throws {
         try await self.wire.value?.trickle(bytes: bytes, every: TimeAmount(interval))
     }
@@ -220,11 +230,17 @@ extension EventStreamClient.State {
         }
         // A response with another status is not a stream; its body is ignored.
         guard self.log.connections[number].status == 200 else { return }
-        for var block in self.parser.feed(body) {
+        var blocks = self.parser.feed(body)
+        if self.faulty == nil {
+            self.log.lastEventID = self.parser.lastEventID
+        } else if let edited = self.faulty?.edit(blocks) {
+            blocks = edited
+            self.log.lastEventID = edited.last { $0.id != nil }?.id ?? self.log.lastEventID
+        }
+        for var block in blocks {
             block.connection = number
             self.log.blocks.append(block)
         }
-        self.log.lastEventID = self.parser.lastEventID
         self.log.connections[number].comments = self.parser.comments
     }
 }

@@ -45,8 +45,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [ImportSample.small, .large])
-    func uploadSurvivesTemporaryFault(_ sample: ImportSample) async throws {
+    /// Both samples at the same time, each at a hub of its own: most of a case is waiting between two attempts.
+    @Test func uploadSurvivesTemporaryFault() async throws {
+        try await withThrowingDiscardingTaskGroup { tasks in
+            for sample in [ImportSample.small, .large] { tasks.addTask { try await Self.uploadUnderTemporaryFaults(sample) } }
+        }
+    }
+
+    private static func uploadUnderTemporaryFaults(_ sample: ImportSample) async throws {
         try await ImportHubFixture.running(.r2, Self.environment) { fixture in
             let faultPoints = try await Self.faultPoints(fixture, sample)
             var turn = Int.random(in: 0..<faultPoints.count)
@@ -108,11 +114,24 @@ import Testing
             ? all : Self.faults.enumerated().map { ($0.element, operations[(first + $0.offset) % operations.count]) }
     }()
 
+    /// Two hubs at the same time, each with half of the faults: most of a case is waiting between two attempts.
     @Test func importStaysConsistentUnderPermanentFault() async throws {
+        let faults = Array(Self.permanentFaults.enumerated())
+        let middle = faults.count / 2
+        try await withThrowingDiscardingTaskGroup { tasks in
+            for half in [faults[..<middle], faults[middle...]] {
+                tasks.addTask { try await Self.uploadUnderPermanentFaults(Array(half)) }
+            }
+        }
+    }
+
+    private static func uploadUnderPermanentFaults(
+        _ faults: [(offset: Int, element: (R2Fault, ProxyOperation?))]
+    ) async throws {
         let environment = Self.environment.merging(["FLOWHUB_R2_ATTEMPTS": "2"]) { $1 }
         try await ImportHubFixture.running(.r2, environment) { fixture in
             let proxy = try fixture.proxy
-            for (number, (fault, operation)) in Self.permanentFaults.enumerated() {
+            for (number, (fault, operation)) in faults {
                 let flow = "flow-\(number)"
                 proxy.forget()
                 proxy.inject(fault, on: operation, times: 1_000)
@@ -130,7 +149,7 @@ import Testing
                 try await fixture.expectConsistent([flow: sample], comment)
             }
             // Failed imports have released their idempotency keys.
-            let again = try await fixture.hub.uploadImport(.small, flow: "again", key: "flow-0")
+            let again = try await fixture.hub.uploadImport(.small, flow: "again", key: "flow-\(faults[0].offset)")
             #expect(again.status == 201 || again.status == 422)
             try await fixture.expectNothingToSweep()
         }

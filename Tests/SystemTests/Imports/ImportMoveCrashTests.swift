@@ -40,8 +40,14 @@ extension ImportSystemTests {
             try await Self.expectWhole(cluster, entry, records, context)
         }
 
-        @Test(arguments: ImportTopology.withObjects)
-        func moveRecoversFromKillAtEveryStep(_ topology: ImportTopology) async throws {
+        /// Both topologies at the same time.
+        @Test func moveRecoversFromKillAtEveryStep() async throws {
+            try await withThrowingDiscardingTaskGroup { tasks in
+                for topology in ImportTopology.withObjects { tasks.addTask { try await Self.killAtEveryStep(topology) } }
+            }
+        }
+
+        private static func killAtEveryStep(_ topology: ImportTopology) async throws {
             let records = ImportOracle.records(2_500)
             try await ImportClusterFixture.running(topology) { cluster in
                 let entry = try await cluster.hub.store(TestUpload(records.joined(separator: "\n")))

@@ -79,6 +79,7 @@ import Testing
                 return false
             }
             // The abandoned import is still in the ledger, and is swept.
+            _ = try await fixture.sweepReport(isDryRun: false)
             try await fixture.settle()
             #expect(try await fixture.ledger().map(\.status).sorted() == ["failed", "stored"])
             try await fixture.expectConsistent()

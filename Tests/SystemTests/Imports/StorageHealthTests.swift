@@ -49,7 +49,8 @@ extension ImportSystemTests {
         }
 
         @Test func reportsOutagesAndRecovery() async throws {
-            try await ImportClusterFixture.running(.r2, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { cluster in
+            let settings = ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1", "FLOWHUB_R2_ATTEMPTS": "2"]
+            try await ImportClusterFixture.running(.r2, settings) { cluster in
                 #expect(try await Self.ask(cluster).overall == "healthy")
                 try await SharedS3.server.kill()
                 do {

@@ -1,6 +1,8 @@
 import FlowTestKit
 import Testing
 
+@testable import flowhub
+
 /// The hub does not start with an invalid setting, and the error names the setting.
 struct SettingsTests {
     struct Row: Sendable {
@@ -58,13 +60,16 @@ struct SettingsTests {
                 checked += 1
             }
         }
-        // Three processes at a time.
-        for start in stride(from: 0, to: cases.count, by: 3) {
-            try await withThrowingDiscardingTaskGroup { tasks in
-                for (key, value) in cases[start..<min(start + 3, cases.count)] {
-                    tasks.addTask { try await Self.expectRejected(key, value) }
-                }
+        for (key, value) in cases {
+            let error = #expect(throws: (any Error).self, "\(key)=\(value)") {
+                try HubConfiguration(environment: [key: value])
             }
+            #expect(error.map { "\($0)".contains(key) } == true, "\(key)=\(value): \(error.map { "\($0)" } ?? "no error")")
+        }
+        // `serve` itself, one of each kind.
+        for value in ["-1", "many", "perhaps"] {
+            let found = try #require(cases.first { $0.value == value })
+            try await Self.expectRejected(found.key, value)
         }
         #expect(checked > 25, "the table of settings was not parsed")
     }

@@ -1,26 +1,21 @@
-import FlowCore
 import FlowTestKit
 import Testing
 
-/// Mutation tests of the model: it must detect an injected fault, and the same run without the fault must be clean.
+/// Mutation tests of the model: it must detect each simulated fault, and find nothing without one.
 @Suite(.serialized) struct FaultTests {
-    /// Faults that cannot be observed in an embedded hub, with the reason. Unit tests detect them.
-    private static let hidden: Set<InjectedFault> = [
-        // The bus within one process loses nothing and keeps the order, so there is never a gap.
-        .gapReadOff,
-        // A load must overlap a commit by microseconds, which happened in only two of three runs. StateCacheContract tests it.
-        .cacheGoesBack,
-    ]
-
-    static let visible = InjectedFault.allCases.filter { !Self.hidden.contains($0) }
-
-    /// A short schedule that reaches the code of the fault.
-    private static func schedule(for fault: InjectedFault) -> ModelSchedule {
+    /// A short schedule.
+    private static var short: ModelSchedule {
         var schedule = ModelSchedule()
         schedule.flows = 2
-        schedule.subscribers = 6
+        schedule.subscribers = 8
         schedule.steps = 40
         schedule.settling = .seconds(5)
+        return schedule
+    }
+
+    /// A schedule with occasions for the fault.
+    private static func schedule(for fault: StreamFault) -> ModelSchedule {
+        var schedule = Self.short
         switch fault {
         case .resyncOff:
             schedule.cursors = [(.invalid, 40), (.otherEpoch, 20), (.kept, 40)]
@@ -34,26 +29,37 @@ import Testing
             schedule.cursors = [(.none, 1)]
             schedule.headPercent = 0
             schedule.sharedPercent = 0
-        case .tombstoneOff:
-            schedule.writes = [(.delete, 30), (.publish, 40), (.patch, 30)]
         case .slowReaderSkips:
             schedule.narrowPercent = 100
             schedule.writes = [(.bulk, 60), (.publish, 40)]
             schedule.moves = [(.connect, 20), (.stopReading, 30), (.read, 10), (.linger, 40)]
         case .batchReversed:
             schedule.writes = [(.batch, 80), (.publish, 20)]
-        case .gapReadOff, .cacheGoesBack, .replayOverlaps, .earlyAcknowledgement: break
+        case .replayOverlaps: break
         }
         return schedule
     }
 
-    @Test(arguments: visible) func modelDetectsInjectedFault(fault: InjectedFault) async throws {
-        let seed = UInt64.random(in: 1...999_999)
-        var run = ModelRun(seed: seed, schedule: Self.schedule(for: fault))
+    /// Every second subscriber has the fault; the others must receive what they should.
+    @Test(arguments: StreamFault.allCases) func modelDetectsFaultOfStreams(_ fault: StreamFault) async throws {
+        var run = ModelRun(seed: UInt64.random(in: 1...999_999), schedule: Self.schedule(for: fault))
+        run.schedule.streamFault = fault
+        let found = try await run.outcome()
+        let sound = found.violations.filter { !$0.source.hasPrefix(ModelSubscriber.faultyName) }
+        #expect(sound.isEmpty, "seed \(run.seed): \(sound.prefix(5).map(\.description))")
+        #expect(found.faultOccasions > 0, "the fault had no effect, seed \(run.seed)")
+        #expect(found.violations.count > sound.count, "the fault was not detected, seed \(run.seed)")
+        if fault == .slowReaderSkips { #expect(found.slowSubscribers > 0, "no subscriber was slow, seed \(run.seed)") }
+    }
+
+    @Test(arguments: StoreFault.allCases) func modelDetectsFaultOfStore(_ fault: StoreFault) async throws {
+        var run = ModelRun(seed: UInt64.random(in: 1...999_999), schedule: Self.short)
+        if fault == .tombstoneOff { run.schedule.writes = [(.delete, 30), (.publish, 40), (.patch, 30)] }
         let clean = try await run.run()
-        #expect(clean.isEmpty, "without \(fault), seed \(seed): \(clean.prefix(5).map(\.description))")
-        run.schedule.environment["FLOWHUB_FAULTS"] = "\(fault)"
-        let found = try await run.run()
-        #expect(!found.isEmpty, "\(fault) was not detected, seed \(seed)")
+        #expect(clean.isEmpty, "seed \(run.seed): \(clean.prefix(5).map(\.description))")
+        run.schedule.storeFault = fault
+        let found = try await run.outcome()
+        #expect(found.faultOccasions > 0, "the fault had no effect, seed \(run.seed)")
+        #expect(!found.violations.isEmpty, "the fault was not detected, seed \(run.seed)")
     }
 }

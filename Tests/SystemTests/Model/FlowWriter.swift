@@ -10,6 +10,10 @@ struct FlowWriter: Sendable {
     var journal: FlowJournal
     var violations: [Violation] = []
     private var count = 0
+    /// Number of changes, for ``StoreFault/earlyAcknowledgement``.
+    var changes = 0
+    /// Number of times that the simulated fault has changed something.
+    var faultOccasions = 0
 
     init(flow: String, hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
         self.flow = flow
@@ -129,7 +133,7 @@ struct FlowWriter: Sendable {
     private mutating func delete(_ api: HubAPI) async throws {
         let flow = self.flow
         if self.journal.now.exists {
-            _ = try await self.perform([.deletion]) { try await api.delete(flow) }
+            if try await self.perform([.deletion], { try await api.delete(flow) }) != nil { try await self.loseTombstone() }
         } else {
             let written = try await Self.attempt { try await api.delete(flow) }
             if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a deletion") }
@@ -165,10 +169,12 @@ struct FlowWriter: Sendable {
     // MARK: Sending
 
     /// Sends a change that must create exactly these events.
-    /// - Returns: the response; `nil` if the change was rejected, which is reported as a violation.
+    /// - Returns: the response; `nil` if the change was rejected, which is reported as a violation, or is lost by a simulated
+    ///   fault.
     private mutating func perform(
         _ entries: [FlowJournal.Entry], _ send: () async throws -> HubAPI.Written
     ) async throws -> HubAPI.Written? {
+        if self.losesChange(entries) { return nil }
         let written: HubAPI.Written
         do {
             written = try await Self.attempt(send)

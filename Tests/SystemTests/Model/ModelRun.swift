@@ -8,12 +8,23 @@ struct ModelRun {
     let seed: UInt64
     var schedule = ModelSchedule()
 
+    /// What was found in a run, and whether the run has reached what it is about.
+    struct Outcome: Sendable {
+        var violations: [Violation] = []
+        /// Number of times that the simulated fault has changed something.
+        var faultOccasions = 0
+        /// Number of times that a subscriber was slow, by the hub's metrics.
+        var slowSubscribers = 0.0
+    }
+
     /// - Returns: the violations that were found; empty if none.
-    func run() async throws -> [Violation] {
+    func run() async throws -> [Violation] { try await self.outcome().violations }
+
+    func outcome() async throws -> Outcome {
         try await HubProcess.running(self.schedule.allSettings) { hub in try await self.run(on: hub) }
     }
 
-    private func run(on hub: HubProcess) async throws -> [Violation] {
+    private func run(on hub: HubProcess) async throws -> Outcome {
         var random = SeededRandom(seed: self.seed)
         let flows = (0..<self.schedule.flows).map { "flow-\($0)" }
         var writers = flows.map { FlowWriter(flow: $0, hub: hub, schedule: self.schedule, random: random.fork()) }
@@ -30,7 +41,11 @@ struct ModelRun {
             if !violations.isEmpty { break }
         }
         for subscriber in subscribers { subscriber.client.disconnect() }
-        return violations
+        return Outcome(
+            violations: violations,
+            faultOccasions: writers.reduce(0) { $0 + $1.faultOccasions }
+                + subscribers.reduce(0) { $0 + $1.client.faultOccasions },
+            slowSubscribers: try await hub.api.metric("flowhub_slow_readers_total") ?? 0)
     }
 
     static func epoch(_ hub: HubProcess, _ command: String) async throws -> Epoch {

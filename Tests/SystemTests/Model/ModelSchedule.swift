@@ -50,6 +50,9 @@ struct ModelSchedule: Sendable {
     /// Whether a round waits until history is pruned to ``historyEvents``.
     var awaitsPruning = false
     var environment: [String: String] = [:]
+    /// A defect of the hub to simulate in the streams of every second subscriber, or in its store.
+    var streamFault: StreamFault?
+    var storeFault: StoreFault?
     /// Maximum time for a subscriber to reach the heads after all publishing has ended.
     var settling = Duration.seconds(30)
 

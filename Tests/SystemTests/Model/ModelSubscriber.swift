@@ -7,7 +7,12 @@ struct ModelSubscriber: Sendable {
     let hub: HubProcess
     let schedule: ModelSchedule
     let isNarrow: Bool
+    /// Whether a defect of its stream is simulated.
+    let isFaulty: Bool
     var random: SeededRandom
+
+    /// The start of the names of subscribers with a simulated defect.
+    static let faultyName = "faulty subscriber"
 
     init(number: Int, flows: [String], hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
         var random = random
@@ -22,8 +27,10 @@ struct ModelSubscriber: Sendable {
         target.wantsSnapshot = !random.chance(schedule.headPercent)
         target.wantsPresence = random.chance(20)
         self.isNarrow = random.chance(schedule.narrowPercent)
+        self.isFaulty = schedule.streamFault != nil && number % 2 == 1
         self.client = EventStreamClient(
-            target, port: hub.port, name: "subscriber \(number) of \(target)", options: .init(isNarrow: self.isNarrow))
+            target, port: hub.port, name: (self.isFaulty ? Self.faultyName : "subscriber") + " \(number) of \(target)",
+            options: .init(isNarrow: self.isNarrow), fault: self.isFaulty ? schedule.streamFault : nil)
         self.hub = hub
         self.schedule = schedule
         self.random = random
@@ -88,9 +95,9 @@ struct ModelSubscriber: Sendable {
     // MARK: Settling
 
     /// Reconnects like a browser until the subscriber is at the heads of its flows or its stream has ended permanently, for at
-    /// most ``ModelSchedule/settling``.
+    /// most ``ModelSchedule/settling``. A faulty stream may never get there.
     func settle(at heads: [String: Version]) async {
-        let deadline = ContinuousClock.now + self.schedule.settling
+        let deadline = ContinuousClock.now + (self.isFaulty ? .seconds(1) : self.schedule.settling)
         try? await self.client.read()
         while ContinuousClock.now < deadline {
             let log = self.client.log

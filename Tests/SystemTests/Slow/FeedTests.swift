@@ -31,7 +31,7 @@ struct FeedTests {
         _ = try await feed.next(event: "flows")
         try await feed.stopReading()
         var number = 0
-        try await eventually("the feed falling behind", within: .seconds(60), every: .milliseconds(500)) {
+        try await eventually("the feed falling behind", within: .seconds(60), every: .milliseconds(50)) {
             number += 1
             try await Self.touch(flows, number, hub.api)
             return try await hub.api.metric("flowhub_slow_readers_total") ?? 0 > 0
@@ -81,7 +81,7 @@ struct FeedTests {
             let feed = try await Self.slowFeed(hub, Self.names(130))
             try await feed.read()
             try await feed.waitUntilEnded()
-            #expect(feed.log.newest.last?.json.string == #"{"reason":"unavailable","reconnect":true}"#)
+            #expect(feed.log.newest.last?.json.string == #"{"type":"closing","reason":"unavailable","reconnect":true}"#)
         }
     }
 

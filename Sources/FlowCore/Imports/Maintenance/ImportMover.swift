@@ -130,16 +130,7 @@ public struct ImportMover: Sendable {
             throw .damaged(
                 "The import's object \(location) does not exist in the object store. `flowhub imports verify` says what to do.")
         }
-        if self.service.newPieces(for: entry) != nil {
-            // Another program's rows would stay behind the encrypted ones, and nothing could be read any more.
-            let counts = try await self.service.rowCounts(of: entry)
-            let extra = counts.rows - max(counts.numbered, counts.samples)
-            guard extra <= 0 else {
-                throw .damaged(
-                    "The database has \(extra) rows of the import besides its object, which are not encrypted. Move it with a "
-                        + "key file in which every key is marked decrypts, or delete these rows.")
-            }
-        }
+        try await self.requireRoomForRows(of: entry)
         // Delete the rows that an interrupted attempt left.
         try await self.service.requiringClaim { () async throws(StoreError) in
             try await self.service.records.removeRecords(of: entry.id, claim: entry.claim)
@@ -151,6 +142,26 @@ public struct ImportMover: Sendable {
             // storage. If it was not, the next attempt deletes them.
             if case .damaged = error { _ = try? await self.service.records.removeRecords(of: entry.id, claim: entry.claim) }
             throw error
+        }
+    }
+
+    /// Throws if the database has rows of another program that the object's records would replace, or that could not be read
+    /// behind them.
+    private func requireRoomForRows(of entry: Import) async throws(ImportError) {
+        let counts = try await self.service.rowCounts(of: entry)
+        guard counts.foreign == 0 else {
+            throw .damaged(
+                "The database has \(counts.foreign) rows of the import besides its object that another program has numbered "
+                    + "(record_index), and the object's records would take their places. If the object has these records, delete "
+                    + "the rows. If not, set their record_index to NULL: the move then adds them after the object's records.")
+        }
+        guard self.service.newPieces(for: entry) != nil else { return }
+        // Another program's rows would stay behind the encrypted ones, and nothing could be read any more.
+        let extra = counts.rows - max(counts.numbered, counts.samples)
+        guard extra <= 0 else {
+            throw .damaged(
+                "The database has \(extra) rows of the import besides its object, which are not encrypted. Move it with a "
+                    + "key file in which every key is marked decrypts, or delete these rows.")
         }
     }
 
@@ -200,11 +211,11 @@ public struct ImportMover: Sendable {
         }
     }
 
-    /// Throws if an object has fewer records than that which a hub has written last for the import.
+    /// Throws if there are fewer records than the object has that a hub has written last for the import.
     func requireAllRecords(_ count: Int, of entry: Import) async throws(ImportError) {
         if let counted = try await self.service.recordsOfHubObject(of: entry), counted > count {
             throw .damaged(
-                "The object has \(count) records instead of the \(counted) that a hub has moved. "
+                "It has \(count) records instead of the \(counted) that a hub has stored. "
                     + "`flowhub imports verify` says what to do.")
         }
     }

@@ -141,8 +141,8 @@ public struct ImportSweeper: Sendable {
     // MARK: Private
 
     /// Whether the object may have the only records of the import in whose folder it is: the import is stored, and its own
-    /// object does not exist or has fewer records than a hub has counted, its rows are incomplete and the ledger names no object,
-    /// or it is encrypted as another object than its own.
+    /// object does not exist, has fewer records than a hub has counted or is not described, its rows are incomplete and the ledger
+    /// names no object, or it is encrypted as another object than its own.
     private func isNeeded(_ key: String) async throws(ImportError) -> Bool {
         guard let id = Self.importID(in: key) else { return false }
         let found: Import?
@@ -153,10 +153,12 @@ public struct ImportSweeper: Sendable {
             let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
             return try await self.service.rowCounts(of: entry).isIncomplete(entry.totalRecords, isCounted: isCounted)
         }
-        if let stored = entry.storage?.recordCount, let counted = try await self.service.recordsOfHubObject(of: entry),
-            counted > stored
-        {
-            return true
+        if let stored = entry.storage?.recordCount {
+            if let counted = try await self.service.recordsOfHubObject(of: entry), counted > stored { return true }
+        } else {
+            // What another program has written does not say how many records the object at the location has.
+            if entry.hasUnreadableStorage { return true }
+            if try await self.service.recordsOfHubObject(of: entry) != nil { return true }
         }
         do throws(ImportError) {
             return try await !self.service.hasObject(location, of: entry)

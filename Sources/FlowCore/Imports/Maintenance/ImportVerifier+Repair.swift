@@ -23,6 +23,8 @@ extension ImportVerifier {
             let real = try await self.service.rowsInPlaceOfObject(of: claimed) ?? claimed
             let provider = real.location == nil ? self.service.records.provider : try self.service.objectStore(of: real).provider
             let result = try await self.contents(of: real)
+            // The correction replaces what the ledger knows of an object with more records.
+            try await mover.requireAllRecords(result.storage.recordCount, of: claimed)
             do throws(StoreError) {
                 return try await self.service.ledger.correct(
                     claimed.id, claim: claimed.claim, from: claimed.location, to: real.location, provider: provider, result)

@@ -13,7 +13,8 @@ public struct ImportVerifier: Sendable {
         /// The ledger names this provider, which contradicts its location, or which no store has. The records are read from
         /// what is there.
         case wrongProvider(String)
-        /// The ledger's metadata or its gzip member index describes another object than the one at its location. It is not used.
+        /// The ledger's metadata or its gzip member index describes another object than the one at its location, or cannot be
+        /// read. It is not used.
         case foreignMetadata
         /// There are fewer rows than records by the ledger, which names no location. The object may still exist.
         case onlySamples(expected: Int, found: Int)
@@ -28,6 +29,9 @@ public struct ImportVerifier: Sendable {
         case contentHash
         /// The number of records differs from the ledger.
         case count(expected: Int, found: Int)
+        /// There are fewer records than the object has that a hub has stored for the import. Another program has given the import
+        /// another object.
+        case fewerThanStored(expected: Int, found: Int)
         /// The records are in an object, but the database has this many rows of the import besides the sample rows.
         /// Either the legacy service added them after the move to the object, or a move back to rows was interrupted.
         case extraRows(Int)
@@ -97,7 +101,9 @@ public struct ImportVerifier: Sendable {
         let isOfHub = entry.storage?.isOfHub(for: location) ?? false
         let isForeign = entry.storage.map { !$0.concerns(location) } ?? false
         if isForeign { entry.storage = nil }
-        if hasIndex && (index == nil || !isOfHub) || isForeign { problems.append(.foreignMetadata) }
+        if hasIndex && (index == nil || !isOfHub) || isForeign || entry.hasUnreadableStorage {
+            problems.append(.foreignMetadata)
+        }
         if let size = entry.storage?.sizeBytes, size != download.info.size {
             problems.append(.size(expected: size, found: download.info.size))
         }
@@ -105,7 +111,8 @@ public struct ImportVerifier: Sendable {
         do throws(ImportError) {
             let document = ImportDocument(
                 hashing, index: index, pieces: try self.service.pieces(of: entry), codec: self.service.codec)
-            problems += try await self.read(document, entry, progress)
+            let stored = try await self.service.recordsOfHubObject(of: entry)
+            problems += try await self.read(document, entry, stored: stored, progress)
         } catch {
             guard let what = error.unreadable else { throw error }
             // Without the import key only the object as it is stored can be compared.
@@ -145,8 +152,9 @@ public struct ImportVerifier: Sendable {
     }
 
     /// Reads the records of a document, and compares their number and hash with the ledger.
+    /// - Parameter stored: the number of records of the object that a hub has stored last; `nil` if there is none.
     private func read(
-        _ document: ImportDocument, _ entry: Import, _ progress: (Int) -> Void
+        _ document: ImportDocument, _ entry: Import, stored: Int? = nil, _ progress: (Int) -> Void
     ) async throws(ImportError) -> [Problem] {
         let pages = RecordPageIterator(document, limits: .stored)
         let content = self.service.codec.makeHash()
@@ -163,7 +171,11 @@ public struct ImportVerifier: Sendable {
             return [.unreadable(what)]
         }
         var problems: [Problem] = []
-        if let total = entry.totalRecords, total != count { problems.append(.count(expected: total, found: count)) }
+        if let total = entry.totalRecords, total != count {
+            problems.append(.count(expected: total, found: count))
+        } else if let stored, stored > count {
+            problems.append(.fewerThanStored(expected: stored, found: count))
+        }
         // Imports of the legacy service have no content hash.
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != content.finish() { problems.append(.contentHash) }
         return problems
@@ -207,8 +219,8 @@ extension ImportVerifier.Problem: CustomStringConvertible {
             "the provider in the ledger (storage_provider) is \(provider), but the records are elsewhere and are read there. "
                 + Self.repairAdvice
         case .foreignMetadata:
-            "the metadata in the ledger (storage_metadata, member_index) is of another object than that at the location and is not "
-                + "used. " + Self.repairAdvice
+            "the metadata in the ledger (storage_metadata, member_index) is of another object than that at the location, or cannot be "
+                + "read. It is not used. " + Self.repairAdvice
         case .onlySamples(let expected, let found):
             "there are only \(found) sample rows of the \(expected) records in the ledger, and no location (storage_location). If "
                 + "the bucket has an object of the import, write its key to storage_location; else delete the import"
@@ -222,6 +234,10 @@ extension ImportVerifier.Problem: CustomStringConvertible {
         case .count(let expected, let found):
             "there are \(found) records instead of the \(expected) in the ledger (total_records). If the bucket has another object of "
                 + "the import (`flowhub imports sweep --dry-run` lists it), write its key to storage_location"
+        case .fewerThanStored(let expected, let found):
+            "there are \(found) records instead of the \(expected) that a hub has stored (member_index). If the bucket has another "
+                + "object of the import (`flowhub imports sweep --dry-run` lists it), write its key to storage_location; if these are "
+                + "all records now, set member_index to NULL"
         case .extraRows(let count):
             "\(count) extra rows in the database besides the object: added after the move to the object, or left by an "
                 + "interrupted move to rows. `flowhub imports move --to postgres` merges them with the object's records"

@@ -110,11 +110,11 @@ extension ObjectStoreMetrics.Operation {
     /// The daily counters of a kind of operation.
     fileprivate var counters: (success: Counter, failure: Counter, bytes: Counter) {
         switch self {
-        case .put: (.r2PutSuccess, .r2PutFailure, .r2PutBytes)
-        case .get: (.r2GetSuccess, .r2GetFailure, .r2GetBytes)
-        case .head: (.r2HeadSuccess, .r2HeadFailure, .r2HeadBytes)
-        case .delete: (.r2DeleteSuccess, .r2DeleteFailure, .r2DeleteBytes)
-        case .list: (.r2ListSuccess, .r2ListFailure, .r2ListBytes)
+        case .put: (.objectPutSuccess, .objectPutFailure, .objectPutBytes)
+        case .get: (.objectGetSuccess, .objectGetFailure, .objectGetBytes)
+        case .head: (.objectHeadSuccess, .objectHeadFailure, .objectHeadBytes)
+        case .delete: (.objectDeleteSuccess, .objectDeleteFailure, .objectDeleteBytes)
+        case .list: (.objectListSuccess, .objectListFailure, .objectListBytes)
         }
     }
 }

@@ -99,8 +99,8 @@ struct ImportDownload {
     /// - Returns: a 200 response whose encoding matches ``form``.
     /// - Throws: `Interruption` if a retry may help; ``CommandFailure`` if not.
     private func openResponse() async throws -> HTTPClientResponse {
-        var headers = [(name: "Accept", value: "application/json, application/problem+json")]
-        if self.form == .compressed { headers.append(("Accept-Encoding", "gzip")) }
+        var headers: HTTPHeaders = ["Accept": "application/json, application/problem+json"]
+        if self.form == .compressed { headers.add(name: "Accept-Encoding", value: "gzip") }
         let response: HTTPClientResponse
         do {
             response = try await self.client.stream(.get, "/v1/imports/\(self.id)/data", headers: headers)

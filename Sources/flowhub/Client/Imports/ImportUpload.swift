@@ -22,10 +22,10 @@ struct ImportUpload {
     var maximumWait = Duration.seconds(600)
     var backoff = RetryBackoff()
 
-    private var headers: [(name: String, value: String)] {
+    private var headers: HTTPHeaders {
         [
-            ("Content-Type", self.contentType), ("Accept", "application/json, application/problem+json"),
-            ("Idempotency-Key", self.idempotencyKey),
+            "Content-Type": self.contentType, "Accept": "application/json, application/problem+json",
+            "Idempotency-Key": self.idempotencyKey,
         ]
     }
 

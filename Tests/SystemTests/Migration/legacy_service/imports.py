@@ -24,11 +24,14 @@ async def store_rows(records, client_account_id=0, discovery_flow_id="f", file_n
         return str(record.id)
 
 
-async def add_rows(import_id, records):
-    """Rows that the service adds to an import."""
+async def add_rows(import_id, records, first_index=None):
+    """Rows that the service adds to an import, with an index each if there is a first one."""
     async with AsyncSessionLocal() as db:
-        for raw in records:
-            db.add(RawImportRecord(client_account_id=0, data_import_id=uuid.UUID(import_id), raw_data=raw))
+        for number, raw in enumerate(records):
+            index = None if first_index is None else first_index + number
+            db.add(
+                RawImportRecord(
+                    client_account_id=0, data_import_id=uuid.UUID(import_id), raw_data=raw, record_index=index))
             await db.flush()
         await db.commit()
 
