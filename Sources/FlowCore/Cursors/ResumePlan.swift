@@ -58,14 +58,4 @@ public struct ResumePlan: Hashable, Sendable {
                 }
             }
     }
-
-    /// Whether no flow starts with a snapshot or resync, so that the stream's cursor is valid and can be sent immediately.
-    public var resumesEveryFlow: Bool {
-        self.startPoints.allSatisfy { startPoint in
-            switch startPoint {
-            case .after, .head: true
-            case .snapshot, .resync: false
-            }
-        }
-    }
 }

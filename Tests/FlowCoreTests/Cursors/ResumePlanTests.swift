@@ -34,18 +34,4 @@ import Testing
         #expect(Self.plan(.flows(Self.epoch, strange, [1, 2]), Self.two) == [.resync(.otherFlows), .resync(.otherFlows)])
         #expect(Self.plan(.flow(Self.epoch, 1), Self.two) == [.resync(.otherFlows), .resync(.otherFlows)])
     }
-
-    @Test func onlyCompleteValidCursorResumesEveryFlow() {
-        func resumes(_ cursor: Cursor, _ flows: [FlowID]) -> Bool {
-            ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: true).resumesEveryFlow
-        }
-        let hash = FlowSetHash(of: Self.two)
-        #expect(resumes(.flow(Self.epoch, 1), Self.one))
-        #expect(resumes(.start, Self.two))
-        #expect(!resumes(.none, Self.one))
-        #expect(!resumes(.unreadable, Self.one))
-        #expect(!resumes(.flow(Self.other, 1), Self.one))
-        #expect(resumes(.flows(Self.epoch, hash, [1, 2]), Self.two))
-        #expect(!resumes(.flows(Self.epoch, hash, [1, nil]), Self.two))
-    }
 }

@@ -115,7 +115,10 @@ extension StreamChecker {
         if let expected = tracked.expectedResync, expected != reason {
             self.report("the reason of the resync should be \(expected.rawValue)", block)
         }
-        if let from, let known = tracked.withdrawnAt ?? tracked.version, from != known {
+        // No block has told the subscriber of events that its type filter left out.
+        if let from, let known = tracked.withdrawnAt ?? tracked.version,
+            from < known || !self.isFilteredOut(from: known + 1, to: from, tracked.flow)
+        {
             self.report("a resync from \(from), but the subscriber was at \(known)", block)
         }
         switch reason {

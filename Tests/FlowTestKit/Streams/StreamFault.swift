@@ -6,7 +6,7 @@ public enum StreamFault: CaseIterable, Sendable {
     case resyncOff
     /// History is sent even if events between the cursor and the history page are missing: neither a resync nor a snapshot.
     case pageCheckOff
-    /// A stream starts with an `id:` line although a snapshot is due.
+    /// A stream starts with a heartbeat that has an `id:`, although a snapshot is due.
     case primeBeforeSnapshot
     /// Events that are sent in one write are written in reverse order.
     case batchReversed
@@ -74,6 +74,9 @@ struct FaultyStream: Sendable {
             self.occasions += 1
             var prime = EventBlock()
             prime.id = block.id
+            prime.event = "heartbeat"
+            prime.data = #"{"type":"heartbeat"}"#
+            prime.retry = block.retry
             return [prime, block]
         case .slowReaderSkips where self.isResuming && Self.isDurable(block):
             self.isResuming = false

@@ -29,7 +29,7 @@ struct RevocationSystemTests {
                 "POST", "/v1/revocations", jsonText("{\"subject\":\"anna\",\"not_before\":\(now)}"))
             #expect(reply.status == 201, "\(reply.text)")
             try await revoked.waitUntilEnded(within: .seconds(5))
-            #expect(revoked.log.newest.last?.json.string == #"{"reason":"revoked","reconnect":false}"#)
+            #expect(revoked.log.newest.last?.json.string == #"{"type":"closing","reason":"revoked","reconnect":false}"#)
             #expect(unaffected.allSatisfy { $0.isConnected })
 
             func expectRejected() async throws {

@@ -101,7 +101,7 @@ struct StreamAccessTests {
     @Test func streamEndsWhenTokenExpires() async throws {
         let stream = try await Self.stream(.flow("expiry"), TestToken(expiresIn: 2))
         _ = try await stream.next(event: "snapshot")
-        #expect(try await Self.closing(stream) == #"{"reason":"expired","reconnect":false}"#)
+        #expect(try await Self.closing(stream) == #"{"type":"closing","reason":"expired","reconnect":false}"#)
         try await stream.connect()
         #expect(stream.log.status == 401)
     }

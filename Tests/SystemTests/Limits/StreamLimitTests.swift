@@ -10,7 +10,7 @@ struct StreamLimitTests {
         #expect(log.status == 200)
         #expect(log.connections.last?.header("content-type") == "text/event-stream; charset=utf-8")
         #expect(log.newest.contains { $0.retry != nil })
-        #expect(log.newest.last?.json.string == #"{"reason":"full","reconnect":true}"#)
+        #expect(log.newest.last?.json.string == #"{"type":"closing","reason":"full","reconnect":true}"#)
         return log.newest.last?.event == "closing"
     }
 

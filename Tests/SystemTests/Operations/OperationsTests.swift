@@ -38,7 +38,7 @@ struct OperationsTests {
             #expect(try await caller.perform(HTTPCall("GET", "/health/live")).status == 200)
             for stream in streams {
                 try await stream.waitUntilEnded()
-                #expect(stream.log.newest.last?.json.string == #"{"reason":"drain","reconnect":true}"#)
+                #expect(stream.log.newest.last?.json.string == #"{"type":"closing","reason":"drain","reconnect":true}"#)
                 #expect(stream.log.newest.count { $0.retry != nil } == 2, "one at the start, another one at the end")
             }
             #expect(try await hub.waitForExit() == .code(0))

@@ -69,7 +69,7 @@ import Testing
             let reply = try await hubs[0].call("POST", "/v1/revocations", headers: [admin], body: #"{"subject":"anna"}"#)
             #expect(reply.status == 201, "\(reply.text)")
             try await revoked.waitUntilEnded(within: .seconds(1))
-            #expect(revoked.log.newest.last?.json.string == #"{"reason":"revoked","reconnect":false}"#)
+            #expect(revoked.log.newest.last?.json.string == #"{"type":"closing","reason":"revoked","reconnect":false}"#)
             #expect(other.isConnected)
             try await revoked.connect()
             #expect(revoked.log.status == 401)

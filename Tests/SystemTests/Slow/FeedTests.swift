@@ -81,7 +81,7 @@ struct FeedTests {
             let feed = try await Self.slowFeed(hub, Self.names(130))
             try await feed.read()
             try await feed.waitUntilEnded()
-            #expect(feed.log.newest.last?.json.string == #"{"reason":"unavailable","reconnect":true}"#)
+            #expect(feed.log.newest.last?.json.string == #"{"type":"closing","reason":"unavailable","reconnect":true}"#)
         }
     }
 
