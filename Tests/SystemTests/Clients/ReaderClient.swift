@@ -92,8 +92,8 @@ extension ReaderClient {
     func fault(in what: ReaderCase) -> Fault? {
         switch (self, what) {
         case (.requestsLines, .singleBytesWithCRLF), (.requestsSSE, .singleBytesWithCRLF): .cutLineEnd
-        case (.sseclientKeepAlive, .resumed), (.sseclientKeepAlive, .largeState): .chunkHeads
-        case (.sseclientKeepAlive, .singleBytes), (.sseclientKeepAlive, .singleBytesWithCRLF): .chunkHeads
+        case (.sseclientKeepAlive, .resumed), (.sseclientKeepAlive, .singleBytes), (.sseclientKeepAlive, .singleBytesWithCRLF):
+            .chunkHeads
         case (.sseclient, .singleBytes), (.sseclient, .singleBytesWithCRLF): .chunkHeadsOfProxy
         default: nil
         }
