@@ -237,7 +237,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
-            exclude: ["Migration/legacy_service"]
+            exclude: ["Clients/readers", "Migration/legacy_service"]
         ),
     ]
 )
