@@ -34,7 +34,14 @@ final class ReaderMatrix: Sendable {
     }
 
     private func run(_ what: ReaderCase) async -> [ReaderClient: ReaderOutcome] {
-        await withTaskGroup(of: (ReaderClient, ReaderOutcome).self) { group in
+        if what == .largeState {
+            let state = HTTPCall(
+                "PUT", "/v1/flows/\(ReaderScript.largeFlow)/state", headers: [("Content-Type", "application/json")],
+                body: Array(ReaderScript.largeState.utf8))
+            // A failure shows in every script.
+            _ = try? await self.api.caller.perform(state, within: .seconds(60))
+        }
+        return await withTaskGroup(of: (ReaderClient, ReaderOutcome).self) { group in
             for (client, reader) in self.readers {
                 group.addTask { (client, await ReaderScript(client, reader, what, self).run()) }
             }
@@ -55,7 +62,7 @@ struct ReaderMatrixTrait: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable @concurrent () async throws -> Void
     ) async throws {
-        try await HubProcess.running(["FLOWHUB_RETRY_MS": "100"]) { hub in
+        try await HubProcess.running(["FLOWHUB_RETRY_MS": "100", "FLOWHUB_OPEN_SECONDS": "60"]) { hub in
             try await Chromium.running { browser in
                 var readers: [ReaderClient: any StreamReader] = [:]
                 do {

@@ -22,7 +22,7 @@ struct ReaderScript: Sendable {
     let reader: any StreamReader
     let what: ReaderCase
     let matrix: ReaderMatrix
-    private var flow: String { "\(self.what)-\(self.client.rawValue)" }
+    private var flow: String { self.what == .largeState ? Self.largeFlow : "\(self.what)-\(self.client.rawValue)" }
     private var api: HubAPI { self.matrix.api }
 
     init(_ client: ReaderClient, _ reader: any StreamReader, _ what: ReaderCase, _ matrix: ReaderMatrix) {
@@ -38,7 +38,7 @@ struct ReaderScript: Sendable {
             case .fresh: try await self.readEvents(#"{"step":1}"#, #""plain""#)
             case .resumed: try await self.resume()
             case .filtered: try await self.filter()
-            case .largeState: try await self.readEvents(Self.largeState, #""plain""#)
+            case .largeState: try await self.readLargeState()
             case .text: try await self.readEvents(#"{"name":"Zoë Müller 😀 漢字"}"#, #""Ünïcödé 🎉👩‍🚀 \u00e9 日本語""#)
             case .separators: try await self.readEvents("{\"a\":\"\(Self.separators)\"}", "\"\(Self.separators)\"")
             case .singleBytes: try await self.readSingleBytes(.bytes)
@@ -52,8 +52,11 @@ struct ReaderScript: Sendable {
 
     private static let separators = "x\u{2028}y\u{2029}z\u{85}end"
 
+    /// The flow with ``largeState``, which all clients read: a debug build takes seconds to store one.
+    static let largeFlow = "large"
+
     /// 900 KB with many places between tokens.
-    private static let largeState: String = {
+    static let largeState: String = {
         let text = String(repeating: "a", count: 60)
         let rows = (0..<9_000).map { "{\"row\":\($0),\"name\":\"record \($0)\",\"text\":\"\(text)\"}" }
         return "{\"rows\":[\(rows.joined(separator: ","))]}"
@@ -65,6 +68,32 @@ struct ReaderScript: Sendable {
     private func readEvents(_ state: String, _ data: String, port: Int? = nil) async throws {
         let reading = try await self.subscribe(state, port: port)
         for number in 1...4 { try await self.publish("event \(number)", data, to: reading) }
+    }
+
+    /// A new subscriber of the flow that all clients read. Passes over the events that are published to the others.
+    private func readLargeState() async throws {
+        let reading = try await self.open(port: self.matrix.hub.port)
+        let snapshot = try await self.nextOwn("snapshot", of: reading, within: .seconds(60))
+        try self.expect(snapshot, "snapshot")
+        try self.expectMember("state", of: snapshot, Self.largeState)
+        try self.expect(await self.nextOwn("caught_up", of: reading), "caught_up")
+        for number in 1...4 {
+            let data = "\"\(self.client.rawValue) \(number)\""
+            let written = try await self.succeed(self.api.publish("note", jsonText(data), to: self.flow))
+            let event = try await self.nextOwn("event \(number)", of: reading)
+            try self.expect(event, "note", id: written.reply.json.member("id")?.stringValue)
+            try self.expectMember("data", of: event, data)
+        }
+    }
+
+    private func nextOwn(
+        _ what: String, of reading: Reading, within timeout: Duration = .seconds(2)
+    ) async throws -> ReaderEvent {
+        let deadline = ContinuousClock.now + timeout
+        while true {
+            let event = try await reading.next(what, within: deadline - .now)
+            if event.type != "note" || event.data.contains("\"\(self.client.rawValue) ") { return event }
+        }
     }
 
     private func readSingleBytes(_ pieces: StreamProxy.Pieces) async throws {
@@ -130,14 +159,16 @@ struct ReaderScript: Sendable {
     private func subscribe(_ state: String?, query: String = "", port: Int? = nil) async throws -> Reading {
         if let state { try await self.succeed(self.api.put(self.flow, jsonText(state))) }
         guard let stored = try await self.api.state(of: self.flow) else { throw Reading.Failure(description: "no state") }
-        let port = port ?? self.matrix.hub.port
-        let reading = try await self.reader.read(
-            self.flow, "http://127.0.0.1:\(port)/v1/flows/\(self.flow)/events\(query)")
+        let reading = try await self.open(query, port: port ?? self.matrix.hub.port)
         let snapshot = try await reading.next("snapshot", within: .seconds(20))
         try self.expect(snapshot, "snapshot", id: String(stored.tag.dropFirst().dropLast()))
         try self.expectMember("state", of: snapshot, stored.state.string)
         try self.expect(await reading.next("caught_up"), "caught_up")
         return reading
+    }
+
+    private func open(_ query: String = "", port: Int) async throws -> Reading {
+        try await self.reader.read(self.flow, "http://127.0.0.1:\(port)/v1/flows/\(self.flow)/events\(query)")
     }
 
     /// Publishes an event, which the client must report.
