@@ -3,8 +3,6 @@ import HTTPTypes
 import Hummingbird
 public import Logging
 import NIOCore
-import NIOHTTP1
-import NIOHTTPTypesHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
@@ -50,6 +48,15 @@ public final class HubServer: Service {
     /// Opens the port and serves until the service group shuts down gracefully, then drains.
     /// - Throws: the error of opening the port, or of a background task.
     public func run() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
+        do { try await self.serve(on: group) } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try await group.shutdownGracefully()
+    }
+
+    private func serve(on group: MultiThreadedEventLoopGroup) async throws {
         let (work, workContinuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
         let (registryChanges, registryChangeContinuation) = AsyncStream.makeStream(of: [RegistryChange].self)
         let (feedChanges, feedMembershipContinuation) = AsyncStream.makeStream(of: FeedMembershipChange.self)
@@ -61,7 +68,6 @@ public final class HubServer: Service {
             feedMembershipContinuation: feedMembershipContinuation)
         let loops = EventLoopContextSet()
         let budgets = ConnectionBudgets(self.http)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
         let (application, operations) = self.applications(services: services, loops: loops, budgets: budgets)
         try await self.prepare(group, loops, services, application, operations, budgets)
         self.observe(loops)
@@ -89,7 +95,6 @@ public final class HubServer: Service {
             registryChangeContinuation.finish()
             feedMembershipContinuation.finish()
         }
-        try await group.shutdownGracefully()
     }
 
     /// Reads the revocations before the port is opened, so that no revoked token is ever accepted. Waits for the store if it
@@ -229,12 +234,7 @@ public final class HubServer: Service {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            // On Linux, accepted sockets inherit these options. A vanished client is detected after 15 + 3 × 5 s; a client that
-            // reads slowly still answers the probes.
-            .serverChannelOption(.socketOption(.so_keepalive), value: 1)
-            .serverChannelOption(.tcpOption(.keepIdle), value: 15)
-            .serverChannelOption(.tcpOption(.keepInterval), value: 5)
-            .serverChannelOption(.tcpOption(.keepCount), value: 3)
+            .detectingVanishedClients()
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handler = AcceptErrorHandler(loops: loops, budgets: budgets, logger: logger)
@@ -273,32 +273,21 @@ public final class HubServer: Service {
             channel.close(promise: nil)
             return
         }
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        // The decoder counts the request target as well. ``ConnectionHandler/handleHead(_:)`` checks the header fields
-        // alone.
-        limits.maxHeaderListSize = configuration.maximumHeaderBytes + configuration.maximumURIBytes
-        limits.maxHeaderFieldSize = max(configuration.maximumHeaderBytes, configuration.maximumURIBytes)
         let headLimiter = RequestHeadLimiter(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
-        let encoder = HTTPResponseEncoder()
-        let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
-        let check = RequestHeadValidator()
-        let codec = HTTP1ToHTTPServerCodec(secure: false)
+        let decoder = RequestDecoder.make(configuration)
         let peer = Self.peer(of: channel)
         let isTrusted = self.dependencies.proxies.trusts(peer)
         let usesProxyProtocol = self.dependencies.proxies.statement == .proxyProtocol
         let handler = ConnectionHandler(
-            loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder], peer: peer,
-            isOperations: isOperations, isFromTrustedProxy: isTrusted && !usesProxyProtocol, isBehindTrustedProxy: isTrusted,
+            loop: context, headLimiter: headLimiter, decoder: decoder, peer: peer, isOperations: isOperations,
+            isFromTrustedProxy: isTrusted && !usesProxyProtocol, isBehindTrustedProxy: isTrusted,
             isReserve: admission == .reserve)
         let pipeline = channel.pipeline.syncOperations
         if !isOperations, isTrusted, usesProxyProtocol {
             try pipeline.addHandler(self.proxyProtocolReader(for: handler))
         }
         try pipeline.addHandler(headLimiter)
-        try pipeline.addHandler(encoder)
         try pipeline.addHandler(decoder)
-        try pipeline.addHandler(check)
-        try pipeline.addHandler(codec)
         try pipeline.addHandler(handler)
     }
 
@@ -346,9 +335,28 @@ public final class HubServer: Service {
     }
 }
 
+extension ServerBootstrap {
+    /// Lets the kernel probe silent connections, whose sockets inherit the options of the listening one. A vanished client is
+    /// detected after 15 + 3 × 5 s; a client that reads slowly still answers the probes.
+    fileprivate func detectingVanishedClients() -> ServerBootstrap {
+        let probing = self.serverChannelOption(.socketOption(.so_keepalive), value: 1)
+        #if os(Linux)
+        return
+            probing
+            .serverChannelOption(.tcpOption(.keepIdle), value: 15)
+            .serverChannelOption(.tcpOption(.keepInterval), value: 5)
+            .serverChannelOption(.tcpOption(.keepCount), value: 3)
+        #else
+        return probing
+        #endif
+    }
+}
+
+#if os(Linux)
 extension NIOBSDSocket.Option {
-    // Values from tcp(7): NIO does not define these options.
+    // Values from Linux's tcp(7): NIO does not define these options.
     fileprivate static let keepIdle = NIOBSDSocket.Option(rawValue: 4)
     fileprivate static let keepInterval = NIOBSDSocket.Option(rawValue: 5)
     fileprivate static let keepCount = NIOBSDSocket.Option(rawValue: 6)
 }
+#endif

@@ -2,7 +2,7 @@ public import NIOCore
 
 /// An event encoded as a block of an event stream, once, and shared by all its subscribers.
 ///
-/// A stream with one flow sends ``bytes`` as they are. A stream with several flows has a cursor over all of them: it writes
+/// A stream with one flow sends ``block`` as it is. A stream with several flows has a cursor over all of them: it writes
 /// its own `id:` line and then ``body``.
 public struct Frame: Sendable {
     /// The event's version; 0 for a transient event.
@@ -10,13 +10,13 @@ public struct Frame: Sendable {
     public let type: EventType
     public let createdAt: Timestamp
     /// The whole block: `id: …` (durable events only), `event: …`, `data: …` and the empty line.
-    public let bytes: ByteBuffer
-    /// Number of bytes of the `id:` line at the start of ``bytes``; 0 if there is none.
+    public let block: StreamBlock
+    /// Number of bytes of the `id:` line at the start of ``block``; 0 if there is none.
     private let bodyOffset: Int
 
     /// The block without its `id:` line.
     public var body: ByteBuffer {
-        var body = self.bytes
+        var body = self.block.payload
         body.moveReaderIndex(forwardBy: self.bodyOffset)
         return body
     }
@@ -34,14 +34,17 @@ public struct Frame: Sendable {
     }
 
     private init(version: Version, type: EventType, createdAt: Timestamp, epoch: Epoch?, data: JSONText) {
-        var buffer = ByteBufferAllocator().buffer(capacity: data.bytes.count + 96)
-        if let epoch { buffer.writeIDLine(epoch: epoch, version: version) }
-        self.bodyOffset = buffer.readableBytes
-        buffer.writeEvent(type.rawValue, data: data)
+        var bodyOffset = 0
+        self.block = StreamBlock(capacity: data.bytes.count + 96) { buffer in
+            let start = buffer.readableBytes
+            if let epoch { buffer.writeIDLine(epoch: epoch, version: version) }
+            bodyOffset = buffer.readableBytes - start
+            buffer.writeEvent(type.rawValue, data: data)
+        }
+        self.bodyOffset = bodyOffset
         self.version = version
         self.type = type
         self.createdAt = createdAt
-        self.bytes = buffer
     }
 }
 

@@ -37,7 +37,7 @@ public struct RecentFrames: Sendable {
             self.base = frame.version - 1
         }
         self.frames.append(frame)
-        self.bytes += frame.bytes.readableBytes
+        self.bytes += frame.block.size
         // Dropping an eighth at a time keeps the amortized cost of moving the remaining frames small.
         while self.frames.count > self.limit.frames || (self.bytes > self.limit.bytes && self.frames.count > 1) {
             self.drop(max(1, self.frames.count / 8))
@@ -46,7 +46,7 @@ public struct RecentFrames: Sendable {
 
     /// Drops the `count` oldest frames.
     private mutating func drop(_ count: Int) {
-        for frame in self.frames.prefix(count) { self.bytes -= frame.bytes.readableBytes }
+        for frame in self.frames.prefix(count) { self.bytes -= frame.block.size }
         self.frames.removeFirst(count)
         self.base += Version(count)
     }
@@ -59,7 +59,7 @@ public struct RecentFrames: Sendable {
         var end = start
         var bytes = 0
         while end < self.frames.count {
-            bytes += self.frames[end].bytes.readableBytes
+            bytes += self.frames[end].block.size
             if bytes > maximumBytes, end > start { break }
             end += 1
         }

@@ -1,9 +1,4 @@
 import FlowCore
-import NIOCore
-
-#if canImport(Glibc)
-import Glibc
-#endif
 
 /// How an event stream ended.
 enum StreamEnding: Sendable {
@@ -52,43 +47,27 @@ final class LoggedStream: StreamOutput {
     var isWritable: Bool { self.output.isWritable }
     var queuedBytes: Int { self.output.queuedBytes }
 
-    func startResponse(extraHeaders: [(name: String, value: String)]) { self.output.startResponse(extraHeaders: extraHeaders) }
+    func startResponse() { self.output.startResponse() }
     func reject(_ rejection: StreamRejection) { self.output.reject(rejection) }
     func flush() { self.output.flush() }
     func finish() { self.output.finish() }
     func abort() { self.output.abort() }
 
-    func write(_ buffer: ByteBuffer) {
-        self.count(buffer)
-        self.output.write(buffer)
+    func write(_ block: StreamBlock) {
+        self.count(block)
+        self.output.write(block)
     }
 
-    func send(_ buffer: ByteBuffer) {
-        self.count(buffer)
-        self.output.send(buffer)
+    func send(_ block: StreamBlock) {
+        self.count(block)
+        self.output.send(block)
     }
 
     /// Logs the end.
     func ended(_ ending: StreamEnding) { self.log.ended(self, ending) }
 
-    private func count(_ buffer: ByteBuffer) {
-        self.bytes += buffer.readableBytes
-        self.events += Self.eventCount(in: buffer)
-    }
-
-    /// The number of lines that begin with `event:`, which each event has. Every write consists of whole lines, and no other
-    /// field of an event stream begins with this letter.
-    static func eventCount(in buffer: ByteBuffer) -> Int {
-        buffer.withUnsafeReadableBytes { bytes in
-            guard let base = bytes.baseAddress else { return 0 }
-            var count = 0
-            var line = 0
-            while line < bytes.count {
-                if bytes[line] == UInt8(ascii: "e") { count += 1 }
-                guard let end = memchr(base + line, CInt(UInt8(ascii: "\n")), bytes.count - line) else { break }
-                line = UnsafeRawPointer(end) - base + 1
-            }
-            return count
-        }
+    private func count(_ block: StreamBlock) {
+        self.bytes += block.size
+        self.events += block.eventCount
     }
 }

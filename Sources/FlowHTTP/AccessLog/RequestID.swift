@@ -27,6 +27,5 @@ enum RequestID {
 }
 
 extension HTTPField.Name {
-    // The name is valid, so `.ifMatch` is never used: it only makes the type non-optional.
-    static let requestID = Self("X-Request-ID") ?? .ifMatch
+    static let requestID = Self.constant("X-Request-ID")
 }

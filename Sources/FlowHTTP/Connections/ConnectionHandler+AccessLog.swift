@@ -3,9 +3,11 @@ import HTTPTypes
 
 /// Request ids and the access log.
 extension ConnectionHandler {
-    /// Gives a request its id, and begins its record in the access log.
+    /// Gives a request its id, keeps what its response depends on, and begins its record in the access log.
     /// - Parameter head: `nil` if the request could not be parsed.
     func beginRequest(_ head: HTTPRequest?) {
+        self.origin = head?.headerFields[.origin]
+        self.isHead = head?.method == .head
         let sent = self.isFromTrustedProxy ? head.flatMap { RequestID.sent(in: $0.headerFields) } : nil
         self.requestID = sent ?? RequestID.make()
         if let head {
@@ -40,12 +42,12 @@ extension ConnectionHandler {
         self.loop.accessLog?.answered(record, status, reason: reason)
     }
 
-    /// The output of a new event stream: this connection, or if it is logged a ``LoggedStream``, so that a stream that is not
-    /// logged is not measured.
-    func output(ofStream number: UInt64, _ flows: [FlowID]) -> any StreamOutput {
-        guard let log = self.loop.accessLog, let record = self.record else { return self }
+    /// The output of a new event stream: its transport, or if it is logged a ``LoggedStream`` before it, so that a stream that
+    /// is not logged is not measured.
+    func output(_ transport: HTTP1StreamTransport, ofStream number: UInt64, _ flows: [FlowID]) -> any StreamOutput {
+        guard let log = self.loop.accessLog, let record = self.record else { return transport }
         self.record = nil
         let connection = ConnectionID(instance: self.loop.shard.services.instance, number: number)
-        return LoggedStream(self, record: record, connection: connection, flows: flows, log: log)
+        return LoggedStream(transport, record: record, connection: connection, flows: flows, log: log)
     }
 }

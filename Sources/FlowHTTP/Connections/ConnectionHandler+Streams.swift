@@ -2,253 +2,145 @@ import FlowCore
 import HTTPTypes
 import Hummingbird
 import NIOCore
-import NIOHTTPTypes
 
 extension ConnectionHandler {
     // MARK: Event streams
 
-    /// Parses and authenticates a request for an event stream, then calls ``admit(_:_:)``. Answers a malformed request with
-    /// a problem. While the hub drains, closes the connection without a response.
-    func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
-        if self.loop.isDraining {
-            self.refuseWhileDraining()
+    /// Parses and authenticates a request for an event stream whose target names its flows. Answers a malformed request with a
+    /// problem, with or without a token. While the hub drains, closes the connection without a response.
+    func openStream(_ head: RequestHead, target: RequestPath) {
+        let admission = self.loop.admission
+        if admission.declinesWhileDraining() {
+            self.declineWhileDraining()
             return
         }
-        let access = self.loop.application.access
-        let fields = head.headerFields
-        self.closesAfterRejection = Self.requestsClose(head)
-        let cors = access.cors.headers(for: fields[.origin]).map { (name: $0.name.rawName, value: $0.value) }
+        self.machine.admitting()
         let request: StreamRequest
         do throws(StreamRequest.Malformed) {
-            var parsed = try StreamRequest(
-                path: path, query: query, lastEventID: fields[.lastEventID],
-                maximumFlows: self.loop.shard.services.configuration.maximumFlows)
-            parsed.responseHeaders = cors
-            parsed.remote = self.clientAddress(of: head)
-            request = parsed
+            request = try admission.parse(head.request, target: target, remote: self.clientAddress(of: head.request))
         } catch {
-            self.reject(HTTPProblem(error), cors: cors)
+            self.answerInsteadOfStream(HTTPProblem(error))
             return
         }
-        self.state = .admitting
-        self.deadline = .distantFuture
-        if access.verifier.isOpen {
-            self.admit(.success(.open), request)
-            return
-        }
-        let token = TokenSource.token(authorization: fields[.authorization], cookie: fields[.cookie], query: query)?.token
-        guard let token else {
-            self.admit(.failure(.tokenMissing), request)
-            return
-        }
-        let now = self.loop.shard.now().seconds
-        if let principal = access.verifier.cached(token, now: now) {
-            self.admit(.success(principal), request)
-            return
-        }
-        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
-        let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
-        // Verifying a signature takes about 0.1 ms of CPU time, so it runs outside the event loop.
-        Task {
-            let result: Result<Principal, AccessError>
-            do throws(AccessError) {
-                result = .success(try await access.verifier.verify(token, now: now))
-            } catch {
-                result = .failure(error)
+        switch admission.authenticate(head.request, target: target, isSecure: self.isSecure(head.request)) {
+        case .decided(let access): self.admit(request, access)
+        case .unverified(let token):
+            let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+            let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
+            let access = admission.access
+            // Verifying a signature takes about 0.1 ms of CPU time, so it runs outside the event loop.
+            Task {
+                let decision = await access.verify(token)
+                boundSelf.eventLoop.execute { boundSelf.value.admit(pending.value, decision) }
             }
-            let outcome = result
-            boundSelf.eventLoop.execute { boundSelf.value.admit(outcome, pending.value) }
         }
     }
 
-    /// Opens the stream of an authenticated request, or rejects the request. If a limit on the number of streams is reached,
-    /// sends a stream that consists of `closing` only.
-    func admit(_ result: Result<Principal, AccessError>, _ request: StreamRequest) {
-        guard case .admitting = self.state else { return }
-        if self.loop.isDraining {
-            self.refuseWhileDraining()
-            return
-        }
-        switch result {
-        case .failure(let error):
-            self.reject(HTTPProblem(error), cors: request.responseHeaders)
-        case .success(let principal):
-            if self.loop.application.access.isRevoked(principal) {
-                self.reject(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
-                return
+    /// Opens the stream of an authenticated request, or answers as the admission has decided. The machine must be *admitting*.
+    func admit(_ request: StreamRequest, _ access: RequestAccess) {
+        guard self.machine.phase == .admitting else { return }
+        let admission = self.loop.admission
+        switch admission.admit(request, access, isHead: self.isHead, record: self.record) {
+        case .drain: self.declineWhileDraining()
+        case .problem(let problem): self.answerInsteadOfStream(problem)
+        case .head(nil): self.answerHead(hasEnded: false)
+        case .head(let claim?):
+            let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+            let services = self.loop.shard.services
+            services.perform {
+                let hasEnded = await claim.isConfirmed(by: services.manager)
+                boundSelf.eventLoop.execute { boundSelf.value.answerHead(hasEnded: hasEnded) }
             }
-            self.record?.set(\.principal, principal)
-            if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
-                let error = AccessError.forbidden(
-                    need: "permission to subscribe to the flow \(hidden) (flows.subscribe)", claim: "flows.subscribe",
-                    seen: hidden.rawValue)
-                self.reject(HTTPProblem(error), cors: request.responseHeaders)
-                return
-            }
-            if self.isAnsweringHead {
-                self.answerHead(request, principal)
-                return
-            }
-            let shard = self.loop.shard
-            guard let number = shard.services.admit(principal) else {
-                self.startResponse(extraHeaders: request.responseHeaders)
-                var last = ByteBuffer()
-                last.writeRetry(milliseconds: shard.jitteredRetry())
-                last.writeClosing(.full)
-                self.write(last)
-                self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.readableBytes)
-                self.finish()
-                return
-            }
-            let stream = EventStream(
-                number: number, principal: principal, remote: request.remote, request: request,
-                epoch: shard.services.manager.epoch,
-                shard: shard, output: self.output(ofStream: number, request.flows))
-            self.state = .streaming(stream)
-            shard.open(stream)
+        case .full(let block):
+            let transport = self.streamTransport()
+            transport.startResponse()
+            transport.write(block)
+            self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: block.size)
+            transport.finish()
+        case .open(let admitted):
+            self.machine.opening()
+            self.isAuthenticated = true
+            self.useAccount(admitted.principal.account)
+            let output = self.output(self.streamTransport(), ofStream: admitted.number, request.flows)
+            let stream = admission.open(admitted, output: output)
+            self.exchange = .streaming(stream)
+            self.loop.shard.open(stream)
         }
     }
 
-    /// Closes the connection without a response. A proxy then sends the request to another instance, and a browser's
-    /// `EventSource` reconnects; any response would reach the client, and the proxy would send the next request here again.
-    private func refuseWhileDraining() {
-        self.loop.shard.services.countRefusal(.drain)
+    /// Answers HEAD with the head of the response that GET would have.
+    private func answerHead(hasEnded: Bool) {
+        guard self.machine.phase == .admitting else { return }
+        var response = HTTPResponse(status: hasEnded ? .noContent : .ok)
+        if !hasEnded {
+            response.headerFields = [.contentType: "text/event-stream", .cacheControl: "no-store, no-transform"]
+            if let buffering = HTTPField.Name("X-Accel-Buffering") { response.headerFields[buffering] = "no" }
+        }
+        self.logAnswer(response.status)
+        self.answerInsteadOfStream(response, body: nil)
+    }
+
+    private func streamTransport() -> HTTP1StreamTransport {
+        HTTP1StreamTransport(self, fields: self.loop.admission.access.cors.headers(for: self.origin))
+    }
+
+    /// Closes the connection without a response.
+    private func declineWhileDraining() {
         self.logAnswer(nil, reason: ClosingReason.drain.rawValue)
-        self.context?.close(promise: nil)
+        self.closeNow()
     }
 
     /// Answers a request for a stream with a problem instead of a stream.
-    func reject(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
+    private func answerInsteadOfStream(_ problem: HTTPProblem) {
         var problem = problem
         problem.requestID = self.requestID
-        var response = problem.response
-        for (name, value) in cors {
-            if let field = HTTPField.Name(name) { response.headers[field] = value }
-        }
         let body = ByteBuffer(bytes: problem.document.bytes)
         self.logAnswer(problem, bytes: body.readableBytes)
-        self.respondOnLoop(response, body: body)
+        self.answerInsteadOfStream(problem.response.head, body: body)
     }
 
-    /// Sends an ordinary response to a request for a stream, without the router.
-    func respondOnLoop(_ response: Response, body: ByteBuffer?) {
-        guard let context = self.context else { return }
+    /// Answers a request for a stream with an ordinary response, without the router.
+    func answerInsteadOfStream(_ response: HTTPResponse, body: ByteBuffer?) {
+        guard self.context != nil, self.machine.streamDeclined() else { return }
+        self.exchange = .none
         self.loop.requests.observe(route: "stream", status: response.status.code, duration: .zero)
-        self.state = .responding(keepAlive: !self.closesAfterRejection)
-        var head = response.head
+        var head = self.withCORS(response)
         head.headerFields[.date] = self.loop.httpDate
         head.headerFields[.requestID] = self.requestID
-        if self.closesAfterRejection { head.headerFields[.connection] = "close" }
-        context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-        if let body, !self.isAnsweringHead { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
+        if self.machine.responseBegins(isDraining: false) { head.headerFields[.connection] = "close" }
+        self.write(head)
+        if let body, !self.isHead { self.write(body) }
         self.finishResponse()
     }
 
-    /// Answers HEAD with the head of the response that GET would have, without a stream: 204 if every flow is terminal and the
-    /// client's cursor is at the last event of each, else 200.
-    private func answerHead(_ request: StreamRequest, _ principal: Principal) {
-        let services = self.loop.shard.services
-        let ended = StreamHead(request, account: principal.account, epoch: services.manager.epoch)
-        guard let ended else {
-            self.respondToHead(request, hasEnded: false)
-            return
-        }
-        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
-        let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
-        services.perform {
-            let hasEnded = await ended.isConfirmed(by: services.manager)
-            boundSelf.eventLoop.execute { boundSelf.value.respondToHead(pending.value, hasEnded: hasEnded) }
-        }
-    }
+    // MARK: For the transport
 
-    private func respondToHead(_ request: StreamRequest, hasEnded: Bool) {
-        guard case .admitting = self.state else { return }
-        var response = Response(status: hasEnded ? .noContent : .ok)
-        if !hasEnded {
-            response.headers = [.contentType: "text/event-stream", .cacheControl: "no-store, no-transform"]
-            if let buffering = HTTPField.Name("X-Accel-Buffering") { response.headers[buffering] = "no" }
-        }
-        for (name, value) in request.responseHeaders {
-            if let field = HTTPField.Name(name) { response.headers[field] = value }
-        }
-        self.logAnswer(response.status)
-        self.respondOnLoop(response, body: nil)
-    }
-}
-
-extension ConnectionHandler: StreamOutput {
-    /// Bytes that were written and that NIO has not passed to the socket.
-    var queuedBytes: Int {
-        guard let options = self.context?.channel.syncOptions else { return 0 }
-        return (try? options.getOption(.bufferedWritableBytes)) ?? 0
-    }
-
-    /// Writes the response head, which turns the connection into an event stream.
-    func startResponse(extraHeaders: [(name: String, value: String)]) {
+    /// The stream begins: its response head is written next. From now on the connection carries only the stream.
+    func streamBegins() {
         self.loop.closed(self)
-        self.discardPipelined()
+        self.machine.streaming()
+        self.countPipelined()
         self.countResponseBytes(0)
-        var head = ByteBufferAllocator().buffer(capacity: 256)
-        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
-        head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
-        head.writeString(self.loop.httpDate)
-        head.writeStaticString("\r\nX-Request-ID: ")
-        head.writeString(self.requestID)
-        for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
-        head.writeStaticString("\r\n\r\n")
-        self.write(head)
-        self.removeHTTPHandlers()
+        self.resumeReading()
+        // Not now: the decoder may be in the middle of this request, and a stream may end at once.
+        self.loop.loop.assumeIsolated().execute { self.removeDecoder() }
     }
 
-    /// Removes the HTTP handlers, which a stream no longer needs. They use a third of a connection's memory.
-    func removeHTTPHandlers() {
-        guard !self.hasRemovedHTTPHandlers, let pipeline = self.context?.pipeline.syncOperations else { return }
-        self.hasRemovedHTTPHandlers = true
-        for handler in self.httpHandlers { pipeline.removeHandler(handler, promise: nil) }
-        self.httpHandlers = []
-    }
-
-    /// Answers with 204 instead of a stream.
-    func reject(_ rejection: StreamRejection) {
-        guard case .streaming(let stream) = self.state else { return }
-        let cors = stream.request.responseHeaders
-        switch rejection {
-        case .noContent:
-            var response = Response(status: .noContent)
-            for (name, value) in cors {
-                if let field = HTTPField.Name(name) { response.headers[field] = value }
-            }
-            self.respondOnLoop(response, body: nil)
+    /// The last bytes of the stream were written. Waits for the next request, or closes the connection with a lingering close, so
+    /// that the client receives the last events.
+    /// - Parameter isFramed: whether the client can tell the end of the stream from the end of the connection.
+    func streamEnded(isFramed: Bool) {
+        self.exchange = .none
+        guard self.machine.phase != .closed else { return }
+        let hasRoom = self.loop.ordinaryCount < self.loop.configuration.maximumOrdinaryConnections
+        self.loop.opened(self)
+        let action = self.machine.streamEnded(
+            keeps: isFramed && hasRoom && !self.loop.isDraining, isWritable: self.isWritable, queuedBytes: self.queuedBytes,
+            at: .now(), self.loop.configuration)
+        switch action {
+        case .next, .wait: self.restoreDecoder()
+        default: break
         }
+        self.perform(action)
     }
-
-    /// Writes without the HTTP encoder: an event stream has no length and no chunks, and ends when the connection closes.
-    func write(_ buffer: ByteBuffer) {
-        self.headLimiter.context?.write(NIOAny(buffer), promise: nil)
-    }
-
-    /// Writes and flushes, without the HTTP encoder.
-    func send(_ buffer: ByteBuffer) {
-        self.headLimiter.context?.writeAndFlush(NIOAny(buffer), promise: nil)
-    }
-
-    /// Flushes what was written.
-    func flush() { self.headLimiter.context?.flush() }
-
-    /// Flushes, then closes with a lingering close, so that the client receives the last events.
-    func finish() {
-        self.flush()
-        self.lingeringClose()
-    }
-
-    /// Closes the connection immediately and drops the queued bytes.
-    func abort() { self.context?.close(promise: nil) }
-
-    /// Does nothing: the stream tells it by its other calls. The access log has an output of its own.
-    func ended(_ ending: StreamEnding) {}
-}
-
-extension HTTPField.Name {
-    // The name is valid, so `.ifMatch` is never used: it only makes the type non-optional.
-    static let lastEventID = Self("last-event-id") ?? .ifMatch
 }

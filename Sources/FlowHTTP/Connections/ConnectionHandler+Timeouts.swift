@@ -1,62 +1,36 @@
 import FlowCore
 import NIOCore
 
-/// The timeouts of the states.
+/// What a connection checks every second.
 extension ConnectionHandler {
-    /// Starts a timeout for the client to read some of the queued bytes.
-    func startWriteTimeout(_ time: TimeAmount) {
-        self.unsentBytes = self.queuedBytes
-        self.deadline = .now() + time
-    }
-
-    /// Counts unread responses, and checks the upload of an import, the response in progress and the deadline of the state. Called
-    /// every second.
+    /// Counts unread responses, and checks the upload of an import, the response in progress and the deadline of the phase.
     func tick(_ now: NIODeadline) {
         self.measureResponses()
         self.checkUpload(now)
         self.checkResponse()
-        self.checkDeadline(now)
+        let action = self.machine.tick(
+            at: now,
+            RequestMachine.Progress(
+                queuedBytes: self.queuedBytes, hasReceivedBytes: self.headLimiter.hasReceivedBytes,
+                isWriterWaiting: self.writer != nil, isBodyFull: self.upload?.body.isFull ?? false),
+            self.loop.configuration)
+        self.perform(action)
     }
 
-    /// Rejects the request or closes the connection if the deadline of its state has passed.
-    private func checkDeadline(_ now: NIODeadline) {
-        guard now >= self.deadline, let context = self.context else { return }
-        switch self.state {
-        case .flushing:
-            // A client that has read some bytes is slow: extend the deadline. A client that has read none is dead or hostile:
-            // close the connection.
-            if self.queuedBytes < self.unsentBytes {
-                self.startWriteTimeout(self.writeTimeout)
-            } else {
-                context.close(promise: nil)
-            }
-        case .idle:
-            if self.headLimiter.hasReceivedBytes { self.rejectAndClose(.tooSlow) } else { context.close(promise: nil) }
-        case .reading: self.rejectAndClose(.tooSlow)
-        case .discarding: self.lingeringClose()
-        case .receiving(_, let bodyStream):
-            // While the buffer is full, the client waits for the hub and is not too slow: restart the timeout of the body.
-            guard !bodyStream.isFull else {
-                self.deadline = now + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
-                return
-            }
-            self.dropBody()
-            bodyStream.fail(HTTPProblem.tooSlow)
-        case .responding:
-            guard self.writer != nil else { return }
-            if self.queuedBytes < self.unsentBytes {
-                self.startWriteTimeout(self.writeTimeout)
-            } else {
-                context.close(promise: nil)
-            }
-        case .lingeringClose:
-            // A slow client still reads the end of the response.
-            if self.queuedBytes > 0, self.queuedBytes < self.unsentBytes {
-                self.startWriteTimeout(self.writeTimeout)
-            } else {
-                context.close(promise: nil)
-            }
-        case .verifying, .admitting, .streaming, .closed: break
+    /// Ends the upload of an import whose token has expired or was revoked, or which takes too long.
+    private func checkUpload(_ now: NIODeadline) {
+        guard let failure = self.upload?.failure(at: now, self.loop.application.access, self.loop.configuration) else { return }
+        self.failUpload(failure)
+    }
+
+    /// Closes the connection if the token of the request whose response is being sent has expired or was revoked, or if the
+    /// client reads the response too slowly.
+    private func checkResponse() {
+        guard self.machine.phase == .responding || self.machine.phase == .flushing else { return }
+        if self.unsentHead == nil, let reader = self.reader, (try? self.loop.application.access.check(reader)) == nil {
+            return self.closeNow()
         }
+        guard self.writer != nil || self.machine.phase == .flushing else { return }
+        if self.responsePace.isTooSlow(unread: self.queuedBytes, self.loop.configuration) { self.closeNow() }
     }
 }

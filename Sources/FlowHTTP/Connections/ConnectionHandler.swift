@@ -1,57 +1,33 @@
-import DequeModule
 import FlowCore
 import HTTPTypes
-import Hummingbird
 import NIOCore
 import NIOHTTP1
-import NIOHTTPTypes
 
-/// One HTTP/1.1 connection. It serves ordinary requests one after the other, until a request opens an event stream. From then
-/// on it carries only the stream.
+/// One HTTP/1.1 connection. It serves ordinary requests one after the other, until a request opens an event stream; after the
+/// stream it serves requests again.
 ///
+/// It carries out what its ``RequestMachine`` decides: this file passes the channel's events to the machine, and its actions on.
 /// The token of an ordinary request is verified at the request's head, before a byte of its body is kept. The request is then
 /// read whole (its size is bounded), and answered by Hummingbird's router in a task on this event loop. Responses are written in
-/// order. An import is answered while its body arrives. An event stream needs no task: this handler writes its response head and
-/// is the stream's ``StreamOutput``.
+/// order. An import is answered while its body arrives. An event stream needs no task: it writes to an ``HTTP1StreamTransport``.
 ///
 /// `ConnectionHandler+Access.swift` decides about request heads, `ConnectionHandler+Requests.swift` handles ordinary requests,
-/// `ConnectionHandler+Budgets.swift` counts their bytes, and `ConnectionHandler+Streams.swift` handles event streams.
-///
-/// States: *idle* → *reading* → *responding* → *idle* …, with *verifying* before *reading* if the token is not cached; *idle* →
-/// *receiving* → *responding* …; *idle* → *discarding* → *idle* for a rejected request with a small body; *responding* →
-/// *flushing* → *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering
-/// close*, in which the last bytes are sent, and input is read and discarded, so that the client receives those bytes; every
-/// state → *closed*.
+/// `ConnectionHandler+Responses.swift` writes their responses, `ConnectionHandler+Budgets.swift` counts their bytes, and
+/// `ConnectionHandler+Streams.swift` handles event streams.
 final class ConnectionHandler: ChannelDuplexHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
-    enum State {
-        /// Waiting for the next request head.
-        case idle
-        /// The token of an ordinary request is being verified.
-        case verifying
-        /// The body of an ordinary request is arriving; the buffer has what was read of it.
-        case reading(OrdinaryRequest, ByteBuffer)
-        /// The request was rejected and answered at its head; its small body is discarded. `keepAlive`: the connection stays open
-        /// afterwards.
-        case discarding(keepAlive: Bool)
-        /// The request is being answered while its body arrives. `keepAlive`: the connection stays open after the response.
-        case receiving(keepAlive: Bool, RequestBodyStream)
-        /// The request was read whole and is being answered. `keepAlive`: the connection stays open after the response.
-        case responding(keepAlive: Bool)
-        /// The response was written and waits for the client to read it. No further request is processed until then: otherwise
-        /// responses to a client that does not read would accumulate without bound.
-        case flushing
-        /// The token of a request for a stream is being verified.
-        case admitting
-        /// The connection belongs to an event stream, which is opening or open.
+    /// What is done with the request in progress, beside the machine's phase.
+    enum Exchange {
+        case none
+        /// Its body is read whole.
+        case reading(BodyInProgress)
+        /// Its body is processed while it arrives.
+        case receiving(UploadInProgress)
+        /// The event stream is opening or open.
         case streaming(EventStream)
-        /// The sending side is closed; input is discarded until the client closes its side.
-        case lingeringClose
-        /// The connection is closed.
-        case closed
     }
 
     let loop: EventLoopContext
@@ -66,95 +42,78 @@ final class ConnectionHandler: ChannelDuplexHandler {
     let isBehindTrustedProxy: Bool
     /// Whether the header of the PROXY protocol states that the client used TLS.
     var usesTLSAtProxy = false
-    /// Whether the request in progress is a HEAD, whose response has no body.
-    var isAnsweringHead = false
+    /// Whether the connection was accepted above the limit of connections, for health checks and metrics only.
+    let isReserve: Bool
+
+    var machine: RequestMachine
+    var exchange = Exchange.none
+    private(set) var context: ChannelHandlerContext?
+    /// The decoder of requests, which a stream removes.
+    var decoder: RequestDecoder
+    var encoder = ResponseEncoder()
+
     /// The id of the request in progress; empty before a request.
     var requestID = ""
     /// The access log's record of the request in progress; `nil` if it is not logged.
     var record: RequestRecord?
-    var httpHandlers: [any RemovableChannelHandler]
-    var state = State.idle
-    private(set) var context: ChannelHandlerContext?
-    /// Parts (request head, chunk of a body, or end) of further requests that arrived while a request was being answered.
-    var pipelined = Deque<PipelinedPart>()
-    /// The sum of the pipelined parts' bytes.
-    var pipelinedBytes = 0
-    /// Whether a read of the socket was requested and postponed; ``resumeReading()`` performs it.
-    var isReadPaused = false
-    /// Number of this connection's pipelined parts that are included in the shard's ``StreamShard/pendingRequestParts``.
-    var countedPendingParts = 0
-    /// When the timeout of the current state expires; see ``checkDeadline(_:)``.
-    var deadline: NIODeadline
-    /// The queued bytes when the write timeout was started. If there are fewer when the timeout expires, the client has read
-    /// some.
-    var unsentBytes = 0
-    /// Whether the connection accepts no further request: see ``quiesce()``.
-    var isQuiescing = false
-    /// Whether the rest of the input is discarded as it arrives.
-    var dropsBody = false
-    /// Whether bytes that are not HTTP followed a complete request.
-    private(set) var isInputBroken = false
-    /// Whether the request in progress only reads, so that its response may be replaced by a problem.
-    var isAnsweringRead = false
+    /// The `Origin` of the request in progress.
+    var origin: String?
+    /// Whether the method of the request in progress is HEAD, so that its response has no body.
+    var isHead = false
+
+    /// Bytes of the parts that wait in the machine, as counted in ``ConnectionBudgets``.
+    private var countedPipelinedBytes = 0
+    /// Number of the parts that wait in the machine, as counted in the shard's ``StreamShard/pendingRequestParts``.
+    private var countedPendingParts = 0
+    /// Whether ``processPipelined()`` is running.
+    private var isProcessingPipelined = false
     /// Bytes of the current request body that are held in the budget of request bodies.
     var heldBodyBytes = 0
-    /// Bytes of the current request body that were discarded, because no route takes the body.
-    var discardedBodyBytes = 0
     /// Unsent bytes of responses that are counted in the budget of responses.
     var countedResponseBytes = 0
     /// The account of the latest request, under which its bytes are counted.
     var account = ConnectionBudgets.noAccount
-    /// The principal of the import that is arriving.
-    var uploader: Principal?
-    /// The pace of the import that is arriving.
-    var uploadPace: UploadPace?
     /// Whether the latest request was granted access.
     var isAuthenticated = false
     /// The account for which the connection counts while a request is in progress.
     var occupant: String?
+    /// The place among the connections that may be closed to make room; `nil` while a request is in progress.
+    var idlePlace: IdleConnectionList.Place?
+
+    /// Whether the request in progress only reads, so that its response may be replaced by a problem.
+    var isAnsweringRead = false
     /// The principal of the request whose response is being sent; `nil` without one, or if the request changes something.
     var reader: Principal?
     /// The pace at which the client reads responses.
     var responsePace = ResponsePace()
-    /// The place among the connections that may be closed to make room; `nil` while a request is in progress.
-    var idlePlace: IdleConnectionList.Place?
-    /// Whether the connection was accepted above the limit of connections, for health checks and metrics only.
-    let isReserve: Bool
     /// The response head that is sent with the first bytes of the response body.
     var unsentHead: HTTPResponse?
     /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
-    /// Whether ``removeHTTPHandlers()`` has removed the HTTP handlers, because the connection carries an event stream.
-    var hasRemovedHTTPHandlers = false
-    /// Whether the connection closes after an ordinary response to a request for a stream, because the client has requested the
-    /// close.
-    var closesAfterRejection = false
-    /// Whether the client has closed its sending side.
-    private(set) var inputClosed = false
     /// A copy of the channel's `isWritable`, updated with each change. Every delivery reads it, and reading the channel's
     /// property costs a lock and an existential call.
     private(set) var isWritable = true
 
     /// - Parameters:
-    ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
+    ///   - decoder: the decoder of requests, which is in the pipeline between `headLimiter` and this handler.
     ///   - peer: the IP address of the other end.
     ///   - isOperations: whether the operations listener accepted the connection.
     ///   - isFromTrustedProxy: whether the other end is a trusted proxy whose header fields are believed.
     ///   - isBehindTrustedProxy: whether the other end is a trusted proxy, also one that uses the PROXY protocol.
     ///   - isReserve: whether only health checks and metrics are answered.
     init(
-        loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String,
+        loop: EventLoopContext, headLimiter: RequestHeadLimiter, decoder: RequestDecoder.Handler, peer: String,
         isOperations: Bool, isFromTrustedProxy: Bool, isBehindTrustedProxy: Bool, isReserve: Bool
     ) {
-        self.httpHandlers = httpHandlers
         self.loop = loop
         self.headLimiter = headLimiter
+        self.decoder = .present(decoder)
         self.peer = peer
         self.isOperations = isOperations
         self.isFromTrustedProxy = isFromTrustedProxy
         self.isBehindTrustedProxy = isBehindTrustedProxy
         self.isReserve = isReserve
-        self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
+        self.machine = RequestMachine(at: .now(), loop.configuration)
     }
 
     // MARK: Channel events
@@ -170,68 +129,38 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         // NIO does not report the end of a channel that was closed before it was active.
-        if case .closed = self.state {} else { self.becomeClosed() }
+        if self.machine.phase != .closed { self.becomeClosed() }
     }
 
-    /// Processes one part of a request from the HTTP handlers.
+    /// Processes one part of a request from the decoder, or bytes that arrive while a stream has removed it.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Once a stream has started, the HTTP handlers are removed and input consists of raw bytes, which are ignored.
-        if case .streaming = self.state { return }
-        if self.hasRemovedHTTPHandlers { return }
-        self.handle(self.unwrapInboundIn(data))
-    }
-
-    /// Processes one part of a request according to the state of the connection: reads it, queues it or discards it.
-    func handle(_ part: HTTPRequestPart) {
-        switch (self.state, part) {
-        case (.idle, .head(let head)):
-            self.handleHead(head)
-        case (.reading(let request, var body), .body(let bytes)):
-            self.record?.received(bytes.readableBytes)
-            // The state has a reference to the buffer: without clearing it first, appending would copy the buffer.
-            self.state = .idle
-            guard self.keepBody(bytes, of: request, in: &body) else { return }
-            self.state = .reading(request, body)
-        case (.reading(let request, let body), .end):
-            self.respond(to: request, body: .init(buffer: body), keepAlive: !self.closesAfterResponse(request.head))
-        case (.discarding(let keepAlive), .end):
-            self.rejectedBodyEnded(keepAlive: keepAlive)
-        case (.receiving(_, let bodyStream), .body(let bytes)):
-            self.record?.received(bytes.readableBytes)
-            self.uploadPace?.received(bytes.readableBytes)
-            bodyStream.append(bytes)
-            self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
-        case (.receiving(let keepAlive, let bodyStream), .end):
-            self.state = .responding(keepAlive: keepAlive)
-            self.deadline = .distantFuture
-            bodyStream.finish()
-        case (.responding, _) where self.dropsBody, (.admitting, _) where self.dropsBody:
-            break
-        case (.responding, _), (.flushing, _), (.admitting, _), (.verifying, _):
-            self.appendPipelined(part)
-        case (.idle, _), (.reading, .head), (.receiving, .head), (.discarding, _), (.streaming, _), (.lingeringClose, _),
-            (.closed, _):
-            // The rest of a rejected body, or a further request on a connection that carries an event stream: both are
-            // ignored.
-            break
+        guard case .present = self.decoder else {
+            self.machine.receivedBehindStream()
+            return
+        }
+        switch self.unwrapInboundIn(data) {
+        case .head(let head):
+            do { self.handle(.head(try RequestHead(head))) } catch { self.inputBroken(error) }
+        case .body(let bytes): self.handle(.body(bytes))
+        case .end: self.handle(.end)
         }
     }
 
     /// Passes NIO's request to read from the socket on. Postpones the read while too much input waits to be processed, or while
     /// the client does not read its response.
     func read(context: ChannelHandlerContext) {
-        if self.isPipelineFull || self.isFlushing || self.isBodyFull {
-            self.isReadPaused = true
-        } else {
-            context.read()
-        }
+        let isBodyFull = self.upload?.body.isFull ?? false
+        guard
+            self.machine.mayRead(
+                isBodyFull: isBodyFull, hasRoom: self.loop.budgets.hasRoomForPipelined, self.loop.configuration)
+        else { return }
+        context.read()
     }
 
-    /// Performs a postponed read of the socket. Does nothing if no read was postponed.
+    /// Performs a postponed read of the socket, if it may be read now. Does nothing if no read was postponed.
     func resumeReading() {
-        guard self.isReadPaused else { return }
-        self.isReadPaused = false
-        self.context?.read()
+        guard self.machine.takePausedRead(), let context = self.context else { return }
+        self.read(context: context)
     }
 
     /// Updates ``isWritable``. If the socket has become writable, continues what waits for that: the event stream, the task
@@ -242,81 +171,136 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if self.countedResponseBytes > 0 { self.measureResponses() }
             self.resumeWriter(nil)
         }
-        switch self.state {
-        case .streaming(let stream): stream.writabilityChanged()
-        case .flushing: if self.isWritable { self.responseFlushed() }
-        // The last bytes were passed to the socket. From now on the client gets the short timeout to close.
-        case .lingeringClose: if self.isWritable { self.deadline = min(self.deadline, .now() + Self.lingeringCloseTimeout) }
-        case .idle, .verifying, .reading, .discarding, .receiving, .responding, .admitting, .closed: break
+        if case .streaming(let stream) = self.exchange {
+            stream.writabilityChanged()
+        } else if self.isWritable {
+            self.perform(self.machine.becameWritable(at: .now(), self.loop.configuration))
         }
     }
 
     /// Handles the half-close by the client: closes the connection unless a response is still due.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case ChannelEvent.inputClosed = event else { return }
-        self.inputClosed = true
-        switch self.state {
-        case .responding, .flushing, .admitting, .verifying: break
-        case .idle, .reading, .discarding, .receiving, .streaming, .lingeringClose, .closed: context.close(promise: nil)
-        }
+        self.perform(self.machine.inputEnded())
     }
 
     /// Ends the stream or the request after the connection was closed.
     func channelInactive(context: ChannelHandlerContext) {
-        let state = self.state
+        let exchange = self.exchange
         self.becomeClosed()
         self.resumeWriter(RequestBodyStream.Disconnected())
-        if case .receiving(_, let bodyStream) = state { bodyStream.fail(RequestBodyStream.Disconnected()) }
-        if case .streaming(let stream) = state { stream.disconnected() }
+        switch exchange {
+        case .none, .reading: break
+        case .receiving(let upload): upload.body.fail(RequestBodyStream.Disconnected())
+        case .streaming(let stream): stream.disconnected()
+        }
     }
 
     /// Rejects a request that cannot be parsed. If a request is already being answered, closes the connection after the
     /// response.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch self.state {
-        case .verifying where self.pipelined.contains(where: { if case .end = $0.part { true } else { false } }):
-            // The request itself is complete: answer it, then close the connection.
-            self.isInputBroken = true
-        case .idle, .reading, .verifying:
-            if let error = error as? RequestHeadLimiter.HeadTooLarge {
-                self.rejectAndClose(
-                    error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
-            } else if let error = error as? HTTPParserError {
-                let configuration = self.loop.configuration
-                let isTarget = self.headLimiter.lineLength > configuration.maximumURIBytes
-                let overflow: HTTPProblem = isTarget ? .uriTooLong(configuration) : .headersTooLarge(configuration)
-                self.rejectAndClose(error == .headerOverflow ? overflow : .malformed)
-            } else if let error = error as? RequestHeadValidator.Rejection {
-                self.rejectAndClose(error == .host ? .badHost : .unknownCoding)
-            } else if error is IOError {
-                context.close(promise: nil)
-            } else {
-                // The codec could not convert the decoded head into a request.
-                self.rejectAndClose(.malformed)
-            }
-        case .receiving(_, let bodyStream):
-            self.dropBody()
-            bodyStream.fail(HTTPProblem.malformed)
-        case .responding:
-            // The bytes that follow the request are not HTTP: finish the response, then close the connection.
-            self.state = .responding(keepAlive: false)
-        case .flushing:
-            self.lingeringClose(timeout: self.writeTimeout)
-        case .discarding:
-            self.lingeringClose()
-        case .admitting, .streaming, .lingeringClose, .closed:
-            context.close(promise: nil)
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.inputBroken(error) }
+
+    // MARK: The machine
+
+    /// Processes one part of a request.
+    func handle(_ part: RequestPart) { self.perform(self.machine.received(part, at: .now(), self.loop.configuration)) }
+
+    /// Carries out what the machine has decided.
+    func perform(_ action: RequestMachine.Action) {
+        switch action {
+        case .nothing: break
+        case .begin(let head): self.begin(head)
+        case .keep(let bytes): self.keepBody(bytes)
+        case .respond: self.bodyRead()
+        case .pass(let bytes): self.upload?.received(bytes, self.record)
+        case .endBody:
+            self.upload?.body.finish()
+            self.exchange = .none
+        case .failBody(let failure): self.failUpload(self.problem(failure))
+        case .endDiscarded: self.responseWritten()
+        case .queued: self.checkPipelines()
+        case .next:
+            self.becomeIdle()
+            self.processPipelined()
+        case .wait:
+            if !self.isAuthenticated || self.account == ConnectionBudgets.noAccount { self.loop.mayEvict(self) }
+        case .reject(let failure): self.rejectAndClose(self.problem(failure))
+        case .linger(let time): self.linger(time)
+        case .close: self.closeNow()
+        }
+        self.countPipelined()
+    }
+
+    /// The problem that answers a request which is not read whole.
+    private func problem(_ failure: RequestMachine.Failure) -> HTTPProblem {
+        switch failure {
+        case .malformed: .malformed
+        case .tooSlow: .tooSlow
+        case .bodyTooLarge: .bodyTooLarge(self.loop.configuration.maximumBodyBytes)
+        case .pipelinesFull: .pipelinesFull(self.loop.configuration)
         }
     }
 
-    // MARK: End
+    /// The input is not HTTP/1.1, or too large.
+    private func inputBroken(_ error: any Error) {
+        switch self.machine.inputBroken() {
+        case .reject:
+            if error is IOError { return self.closeNow() }
+            self.rejectAndClose(self.problem(error))
+        case let action: self.perform(action)
+        }
+    }
 
-    /// Enters the state `closed` and removes the connection from those whose deadlines the loop checks.
+    /// The problem that answers a request which cannot be parsed.
+    private func problem(_ error: any Error) -> HTTPProblem {
+        switch error {
+        case let error as RequestHeadLimiter.HeadTooLarge:
+            return error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration)
+        case HTTPParserError.headerOverflow:
+            let isTarget = self.headLimiter.lineLength > self.loop.configuration.maximumURIBytes
+            return isTarget ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration)
+        case RequestHead.Rejection.host: return .badHost
+        case RequestHead.Rejection.transferCoding: return .unknownCoding
+        // The parser's errors, and those of a head that could not be converted into a request.
+        default: return .malformed
+        }
+    }
+
+    /// Processes the parts that arrived while a request was being answered, until the next request is being answered.
+    func processPipelined() {
+        guard !self.isProcessingPipelined else { return }
+        self.isProcessingPipelined = true
+        while let part = self.machine.takePipelined() {
+            self.countPipelined()
+            self.handle(part)
+        }
+        self.isProcessingPipelined = false
+        self.countPipelined()
+        self.resumeReading()
+    }
+
+    /// Updates what others know of the parts that wait in the machine: the budget over all connections, and the shard, which
+    /// postpones a pass (delivery of live events) for parts that wait for the hub.
+    func countPipelined() {
+        let bytes = self.machine.pipelinedBytes
+        if bytes != self.countedPipelinedBytes {
+            self.loop.budgets.pipelinedChanged(by: bytes - self.countedPipelinedBytes)
+            self.countedPipelinedBytes = bytes
+        }
+        let parts = self.machine.pendingParts
+        if parts != self.countedPendingParts {
+            self.loop.shard.pendingRequestParts += parts - self.countedPendingParts
+            self.countedPendingParts = parts
+        }
+    }
+
+    /// Enters the phase `closed` and removes the connection from those whose deadlines the loop checks.
     private func becomeClosed() {
-        self.discardPipelined()
+        self.exchange = .none
+        self.machine.closed()
+        self.countPipelined()
         self.releaseBody()
         self.countResponseBytes(0)
-        self.state = .closed
         self.loop.closed(self)
     }
 }

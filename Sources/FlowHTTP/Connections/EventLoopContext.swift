@@ -6,6 +6,8 @@ import NIOCore
 final class EventLoopContext {
     let loop: any EventLoop
     let shard: StreamShard
+    /// Decides about requests for event streams.
+    let admission: StreamAdmission
     let executor: LoopExecutor
     let application: HTTPApplication
     /// Answers the requests of the operations listener.
@@ -40,6 +42,7 @@ final class EventLoopContext {
     ) {
         self.loop = loop
         self.shard = shard
+        self.admission = StreamAdmission(access: application.access, shard: shard)
         self.executor = LoopExecutor(loop)
         self.application = application
         self.operations = operations

@@ -1,8 +1,7 @@
 import NIOCore
 
 /// The first handler of a connection's pipeline. It limits the size of a request head, which the HTTP decoder would buffer
-/// without bound. Event streams write through this handler's context, so that their bytes bypass the encoder of ordinary
-/// responses.
+/// without bound.
 final class RequestHeadLimiter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -13,7 +12,6 @@ final class RequestHeadLimiter: ChannelInboundHandler {
         var isRequestLine: Bool
     }
 
-    private(set) var context: ChannelHandlerContext?
     /// Whether the next bytes belong to a request head. Setting it to `true` resets the counts.
     var awaitsHead = true {
         didSet {
@@ -34,11 +32,6 @@ final class RequestHeadLimiter: ChannelInboundHandler {
 
     /// - Parameter limit: maximum size of a request head in bytes.
     init(limit: Int) { self.limit = limit }
-
-    /// Keeps the context, through which event streams write.
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-    /// Drops the reference to the context, which is invalid from now on.
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     /// Counts the bytes of an awaited request head and passes them on, until the limit is exceeded.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

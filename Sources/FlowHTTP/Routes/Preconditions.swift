@@ -45,10 +45,9 @@ enum Preconditions {
 }
 
 extension HTTPField.Name {
-    // The names are valid, so `.ifMatch` is never used: it only makes the type non-optional.
-    static let fencingToken = Self("fencing-token") ?? .ifMatch
-    static let idempotencyKey = Self("idempotency-key") ?? .ifMatch
-    static let idempotencyReplayed = Self("idempotency-replayed") ?? .ifMatch
+    static let fencingToken = Self.constant("fencing-token")
+    static let idempotencyKey = Self.constant("idempotency-key")
+    static let idempotencyReplayed = Self.constant("idempotency-replayed")
 }
 
 extension HTTPProblem {

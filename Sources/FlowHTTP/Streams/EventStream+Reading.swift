@@ -49,20 +49,22 @@ extension EventStream {
         }
         fanout.noteShown(record.version)
         let notice = subscription.reader.snapshotLoaded(version: record.version)
-        var buffer = ByteBuffer()
-        if let notice {
-            buffer.writeResync(fanout.flow, reason: notice.reason, from: notice.from, to: record.version)
-        }
+        let body = fanout.snapshotBody(of: record)
         subscription.lastTransient = fanout.newestTransientNumber
-        self.writeID(into: &buffer)
-        buffer.writeImmutableBuffer(fanout.snapshotBlock(of: record))
-        self.write(buffer)
+        self.write(
+            StreamBlock(eventCount: notice == nil ? 1 : 2, capacity: body.readableBytes + 256) { buffer in
+                if let notice {
+                    buffer.writeResync(fanout.flow, reason: notice.reason, from: notice.from, to: record.version)
+                }
+                self.writeID(into: &buffer)
+                buffer.writeImmutableBuffer(body)
+            })
     }
 
     /// Sends the events of a history page that are above the reader's cursor. If the page shows that the position is invalid,
     /// sends nothing; a snapshot with `resync` follows.
     /// - Parameters:
-    ///   - coalesced: `frames` in one buffer; `nil` if `frames` is empty.
+    ///   - coalesced: `frames` in one block; `nil` if `frames` is empty.
     ///   - storeHead: the flow's version in the store, from the read that loaded the history page; `nil` if the history page
     ///     consists of recent frames.
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
@@ -75,15 +77,15 @@ extension EventStream {
             subscription.fanout.noteShown(subscription.reader.cursor)
             if self.isPlain, from == 0, let coalesced {
                 self.shard.counters.deliveries += frames.count
-                self.write(coalesced.buffer)
+                self.write(coalesced.block)
             } else {
                 var batch = EncodedBatch()
                 for frame in frames.dropFirst(from) {
                     self.encode(frame, for: subscription, into: &batch)
                     self.shard.counters.deliveries += 1
                 }
-                let buffer = self.finish(batch, for: subscription)
-                if buffer.readableBytes > 0 { self.write(buffer) }
+                let block = self.finish(batch, for: subscription)
+                if !block.isEmpty { self.write(block) }
             }
             // Flushes after each history page. The next one is loaded only if the socket is still writable, so they do not
             // accumulate in the queue.
@@ -96,20 +98,18 @@ extension EventStream {
     private func goLive(_ subscription: Subscription, sendsCaughtUp: Bool) {
         let fanout = subscription.fanout
         if sendsCaughtUp {
-            var buffer = ByteBuffer()
-            buffer.writeCaughtUp(fanout.flow, version: subscription.reader.cursor)
-            var latest = EncodedBatch()
+            var batch = EncodedBatch()
+            batch.append { $0.writeCaughtUp(fanout.flow, version: subscription.reader.cursor) }
             for transient in fanout.transients.entries where transient.attachment.number > subscription.lastTransient {
-                self.encode(transient.attachment.frame, for: subscription, into: &latest)
+                self.encode(transient.attachment.frame, for: subscription, into: &batch)
             }
-            buffer.writeImmutableBuffer(latest.buffer)
-            self.write(buffer)
+            self.write(self.finish(batch, for: subscription))
         }
         #if DEBUG
         if InjectedFault.replayOverlaps.isActive,
             let repeated = fanout.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
         {
-            self.write(repeated.bytes)
+            self.write(repeated.block)
         }
         #endif
         // The write above may have failed, which closes the stream.

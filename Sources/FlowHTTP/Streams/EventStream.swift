@@ -82,12 +82,12 @@ final class EventStream {
     }
 
     /// Sends the response head, joins the fan-outs and starts the readers.
-    func start(fanouts: [FlowFanout], extraHeaders: [(name: String, value: String)]) {
+    func start(fanouts: [FlowFanout]) {
         guard self.state == .opening, let output = self.output else { return }
         self.state = .open
-        output.startResponse(extraHeaders: extraHeaders)
-        var opening = ByteBuffer()
-        opening.writeRetry(milliseconds: self.shard.jitteredRetry())
+        output.startResponse()
+        var opening = StreamBlock.Builder(capacity: 64)
+        opening.append(eventCount: 0) { $0.writeRetry(milliseconds: self.shard.jitteredRetry()) }
         // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due: a
         // client that lost the connection after this `id:` and before the snapshot would resume from the `id:` and never
         // receive the snapshot.
@@ -103,39 +103,41 @@ final class EventStream {
             if subscription.reader.pendingResync != nil { self.count(subscription.reader.pendingResync?.reason) }
         }
         if primes, !fanouts.isEmpty {
-            #if DEBUG
-            if InjectedFault.primeBeforeSnapshot.isActive, self.hash == nil, let fanout = fanouts.first {
-                opening.writeIDLine(epoch: self.epoch, version: fanout.version)
-            } else {
-                self.writeID(into: &opening)
+            opening.append(eventCount: 0) { buffer in
+                #if DEBUG
+                if InjectedFault.primeBeforeSnapshot.isActive, self.hash == nil, let fanout = fanouts.first {
+                    buffer.writeIDLine(epoch: self.epoch, version: fanout.version)
+                } else {
+                    self.writeID(into: &buffer)
+                }
+                #else
+                self.writeID(into: &buffer)
+                #endif
+                buffer.writeStaticString("\n")
             }
-            #else
-            self.writeID(into: &opening)
-            #endif
-            opening.writeStaticString("\n")
         }
-        output.write(opening)
+        output.write(opening.finish())
         self.advanceReaders()
     }
 
     // MARK: Writing
 
     /// Writes and flushes, then updates the stream's queued bytes (``countQueue()``).
-    func send(_ buffer: ByteBuffer) {
-        self.output?.send(buffer)
+    func send(_ block: StreamBlock) {
+        self.output?.send(block)
         self.countQueue()
     }
 
     /// Sends a `heartbeat` or `presence` event if the socket is writable. Otherwise drops the event: it is not worth queuing
     /// behind bytes that the client has not read.
-    func sendIfWritable(_ block: ByteBuffer) {
+    func sendIfWritable(_ block: StreamBlock) {
         guard self.state == .open, self.isWritable else { return }
         self.send(block)
     }
 
     /// Writes without flushing.
-    func write(_ buffer: ByteBuffer) {
-        self.output?.write(buffer)
+    func write(_ block: StreamBlock) {
+        self.output?.write(block)
     }
 
     /// Flushes, then updates the stream's queued bytes (``countQueue()``).
@@ -181,9 +183,7 @@ final class EventStream {
         }
         subscription.reader.end()
         subscription.fanout.leave(subscription)
-        var buffer = ByteBuffer()
-        buffer.writeClosing(reason, flow: subscription.fanout.flow)
-        self.send(buffer)
+        self.send(StreamBlock { $0.writeClosing(reason, flow: subscription.fanout.flow) })
     }
 
     /// Closes the stream. Sends `closing` first if the socket is writable.
@@ -193,12 +193,13 @@ final class EventStream {
     func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
         guard self.state != .closed else { return }
         let output = self.output
-        if self.state == .opening { output?.startResponse(extraHeaders: self.request.responseHeaders) }
+        if self.state == .opening { output?.startResponse() }
         if self.isWritable {
-            var buffer = ByteBuffer()
-            if let retryMilliseconds { buffer.writeRetry(milliseconds: retryMilliseconds) }
-            buffer.writeClosing(reason, reconnect: reconnect)
-            output?.write(buffer)
+            output?.write(
+                StreamBlock { buffer in
+                    if let retryMilliseconds { buffer.writeRetry(milliseconds: retryMilliseconds) }
+                    buffer.writeClosing(reason, reconnect: reconnect)
+                })
         }
         self.shard.counters.closed(reason)
         self.tearDown(.closed(reason))

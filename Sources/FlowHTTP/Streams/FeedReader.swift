@@ -86,9 +86,7 @@ final class FeedReader {
 
     /// Sends an event `flow` for each changed flow.
     private func send(_ heads: [FlowHead]) {
-        var block = ByteBuffer()
-        for head in heads { FeedEvents.write(head, into: &block) }
-        self.stream.send(block)
+        self.stream.send(FeedEvents.changes(heads))
     }
 
     /// Registers this feed with the ``FeedPoller``. Passes the versions in the list to the poller, which does not report these

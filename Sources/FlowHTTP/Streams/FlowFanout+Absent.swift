@@ -91,11 +91,7 @@ extension FlowFanout {
         let changed = counts.filter { self.lastSentPresence[$0.key] != $0.value }
         guard !changed.isEmpty else { return }
         self.lastSentPresence = counts
-        let blocks = changed.mapValues { count in
-            var block = ByteBuffer()
-            block.writePresence(self.flow, count: count)
-            return block
-        }
+        let blocks = changed.mapValues { count in StreamBlock { $0.writePresence(self.flow, count: count) } }
         self.forEachSubscription { subscription in
             guard subscription.stream.wantsPresence, let block = blocks[subscription.stream.principal.account] else { return }
             subscription.stream.sendIfWritable(block)

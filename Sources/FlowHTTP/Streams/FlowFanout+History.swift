@@ -39,7 +39,7 @@ extension FlowFanout {
 
     /// The snapshot event as a block without its `id:` line. Encoded once for all subscribers that are sent a snapshot of the
     /// same version.
-    func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
+    func snapshotBody(of record: FlowRecord) -> ByteBuffer {
         if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
             record.version == self.version
         {

@@ -11,14 +11,14 @@ struct LiveLogEntry {
     let transients: UInt64
 }
 
-/// Consecutive frames in one buffer, shared by all subscribers at the same position.
+/// Consecutive frames in one block, shared by all subscribers at the same position.
 struct CoalescedFrames {
     /// Live log position of the first frame; for a history page, the version before the first frame.
     let start: Int
     /// Live log position after the last frame; for a history page, the version of the last frame.
     let end: Int
-    let buffer: ByteBuffer
-    /// Lowest and highest version of the durable events in the buffer; `nil` without durable events.
+    let block: StreamBlock
+    /// Lowest and highest version of the durable events in the block; `nil` without durable events.
     let versions: ClosedRange<Version>?
     /// Whether the versions ascend without gaps.
     let isContiguous: Bool
@@ -131,7 +131,7 @@ extension FlowFanout {
             subscription.lastTransient = self.liveLog[frames.end - 1 - self.liveLogBase].transients
             if let last = frames.versions?.upperBound { subscription.reader.advance(through: last) }
             self.shard.counters.deliveries += frames.end - frames.start
-            stream.send(frames.buffer)
+            stream.send(frames.block)
         }
     }
 
@@ -144,7 +144,7 @@ extension FlowFanout {
         var batch = EncodedBatch()
         var position = subscription.position
         let end = self.liveLogEnd
-        while position < end, batch.buffer.readableBytes < limit {
+        while position < end, batch.builder.size < limit {
             let entry = self.liveLog[position - self.liveLogBase]
             position += 1
             if let account = entry.account, account != stream.principal.account { continue }
@@ -171,11 +171,11 @@ extension FlowFanout {
 
     /// Writes encoded events, unless all of them were filtered out and the cursor is unchanged.
     private func send(_ batch: EncodedBatch, to subscription: Subscription) {
-        let buffer = subscription.stream.finish(batch, for: subscription)
-        if buffer.readableBytes > 0 { subscription.stream.send(buffer) }
+        let block = subscription.stream.finish(batch, for: subscription)
+        if !block.isEmpty { subscription.stream.send(block) }
     }
 
-    /// The live log from a position on in one buffer: at least one frame, and further ones up to the size of a history page.
+    /// The live log from a position on in one block: at least one frame, and further ones up to the size of a history page.
     private func coalescedFrames(from position: Int) -> CoalescedFrames {
         let end = self.liveLogEnd
         if let coalesced = self.coalesced, coalesced.start == position, coalesced.end == end || coalesced.isFull {
@@ -186,7 +186,7 @@ extension FlowFanout {
         var last = first
         var bytes = 0
         while last < self.liveLog.count {
-            bytes += self.liveLog[last].frame.bytes.readableBytes
+            bytes += self.liveLog[last].frame.block.size
             if bytes > limit, last > first { break }
             last += 1
         }
@@ -197,7 +197,7 @@ extension FlowFanout {
         return frames
     }
 
-    /// Copies consecutive frames into one buffer.
+    /// Copies consecutive frames into one block.
     /// - Parameters:
     ///   - start: live log position of the first frame; of a history page, the version before the first frame.
     ///   - end: live log position after the last frame; of a history page, the version of the last frame.
@@ -207,23 +207,25 @@ extension FlowFanout {
         var bytes = 0
         var isContiguous = true
         for frame in frames {
-            bytes += frame.bytes.readableBytes
+            bytes += frame.block.size
             guard frame.isDurable else { continue }
             if lowest == nil { lowest = frame.version } else if frame.version != highest + 1 { isContiguous = false }
             highest = frame.version
         }
         let versions = lowest.map { min($0, highest)...max($0, highest) }
         if frames.count == 1, let only = frames.first {
-            return CoalescedFrames(start: start, end: end, buffer: only.bytes, versions: versions, isContiguous: true)
+            return CoalescedFrames(start: start, end: end, block: only.block, versions: versions, isContiguous: true)
         }
-        var buffer = ByteBufferAllocator().buffer(capacity: bytes)
+        var builder = StreamBlock.Builder(capacity: bytes)
         #if DEBUG
         if InjectedFault.batchReversed.isActive {
-            for frame in Array(frames).reversed() { buffer.writeImmutableBuffer(frame.bytes) }
-            return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions, isContiguous: isContiguous)
+            for frame in Array(frames).reversed() { builder.append(frame.block.payload, eventCount: 1) }
+            return CoalescedFrames(
+                start: start, end: end, block: builder.finish(), versions: versions, isContiguous: isContiguous)
         }
         #endif
-        for frame in frames { buffer.writeImmutableBuffer(frame.bytes) }
-        return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions, isContiguous: isContiguous)
+        for frame in frames { builder.append(frame.block.payload, eventCount: 1) }
+        return CoalescedFrames(
+            start: start, end: end, block: builder.finish(), versions: versions, isContiguous: isContiguous)
     }
 }

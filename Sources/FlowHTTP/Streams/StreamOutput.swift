@@ -1,6 +1,6 @@
-import NIOCore
+import FlowCore
 
-/// The transport of one event stream: its HTTP/1.1 connection (``ConnectionHandler``), or a fake in tests. Confined to the
+/// The transport of one event stream: one request of an HTTP/1.1 connection (``HTTP1StreamTransport``), or a fake in tests. Confined to the
 /// event loop.
 ///
 /// Writes are buffered until ``flush()``. If a write fails, the stream is closed before the call returns.
@@ -11,13 +11,13 @@ protocol StreamOutput: AnyObject {
     var queuedBytes: Int { get }
 
     /// Writes the response head of an event stream, with status 200.
-    func startResponse(extraHeaders: [(name: String, value: String)])
-    /// Answers with an ordinary response instead of a stream. Not to be called after ``startResponse(extraHeaders:)``.
+    func startResponse()
+    /// Answers with an ordinary response instead of a stream. Not to be called after ``startResponse()``.
     func reject(_ rejection: StreamRejection)
-    /// Writes bytes of the stream without flushing them.
-    func write(_ buffer: ByteBuffer)
+    /// Writes text of the stream without flushing it. An empty block writes nothing.
+    func write(_ block: StreamBlock)
     /// Writes and flushes.
-    func send(_ buffer: ByteBuffer)
+    func send(_ block: StreamBlock)
     /// Passes the written bytes to the socket.
     func flush()
     /// Flushes, and closes the connection after the client has read what is queued, or after a timeout if it does not.

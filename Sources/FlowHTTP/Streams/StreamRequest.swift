@@ -15,9 +15,6 @@ struct StreamRequest {
     var types: Set<EventType>?
     /// Whether the request is for `/v1/feed`.
     var isFeed = false
-    /// Additional header fields of the response: those of CORS, if it applies.
-    var responseHeaders: [(name: String, value: String)] = []
-
     /// The client's IP address, for the connection registry.
     var remote = "unknown"
 

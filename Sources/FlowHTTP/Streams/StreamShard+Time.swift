@@ -44,10 +44,8 @@ extension StreamShard {
     }
 
     /// The `heartbeat` event with the current time and delivery status.
-    func heartbeat() -> ByteBuffer {
-        var block = ByteBuffer()
-        block.writeHeartbeat(at: self.now(), delivery: self.delivery)
-        return block
+    func heartbeat() -> StreamBlock {
+        StreamBlock { $0.writeHeartbeat(at: self.now(), delivery: self.delivery) }
     }
 
     // MARK: Draining

@@ -164,7 +164,7 @@ final class StreamShard {
             metadata: [
                 "connection": .stringConvertible(stream.number), "flows": .stringConvertible(stream.request.flows.count),
             ])
-        stream.start(fanouts: fanouts, extraHeaders: stream.request.responseHeaders)
+        stream.start(fanouts: fanouts)
     }
 
     /// Starts a stream of `/v1/feed`.
@@ -174,7 +174,7 @@ final class StreamShard {
         self.feedStreams[ObjectIdentifier(stream)] = stream
         let reader = FeedReader(stream, shard: self)
         stream.feedReader = reader
-        stream.start(fanouts: [], extraHeaders: stream.request.responseHeaders)
+        stream.start(fanouts: [])
         reader.start()
     }
 

@@ -20,7 +20,7 @@ extension CoreStreams {
 
         @Test func durableFrameHasIDAndBody() {
             let frame = Frame.durable(Self.event, of: Sample.flow, epoch: Sample.epoch)
-            #expect(String(buffer: frame.bytes) == "id: 7.a-42\n" + Self.body)
+            #expect(String(buffer: frame.block.payload) == "id: 7.a-42\n" + Self.body)
             #expect(String(buffer: frame.body) == Self.body)
             #expect(frame.isDurable)
             #expect(frame.version == 42)
@@ -32,10 +32,10 @@ extension CoreStreams {
             let event = TransientEvent(type: Sample.type("tick"), data: Sample.json("[1]"), createdAt: Timestamp(milliseconds: 0))
             let frame = Frame.transient(event, of: Sample.flow)
             #expect(
-                String(buffer: frame.bytes)
+                String(buffer: frame.block.payload)
                     == "event: tick\ndata: {\"type\":\"tick\",\"flow_id\":\"f\",\"data\":[1],"
                     + "\"timestamp\":\"1970-01-01T00:00:00.000Z\"}\n\n")
-            #expect(frame.bytes == frame.body)
+            #expect(frame.block.payload == frame.body)
             #expect(!frame.isDurable)
         }
 

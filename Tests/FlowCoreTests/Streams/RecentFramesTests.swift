@@ -20,7 +20,7 @@ extension CoreStreams {
         }
 
         private static func bytes(in recent: RecentFrames) -> Int {
-            recent.page(after: recent.base, maximumBytes: .max)?.reduce(0) { $0 + $1.bytes.readableBytes } ?? 0
+            recent.page(after: recent.base, maximumBytes: .max)?.reduce(0) { $0 + $1.block.size } ?? 0
         }
 
         @Test func pagesStartAfterPositionAndRespectByteLimit() throws {
@@ -34,7 +34,7 @@ extension CoreStreams {
             #expect(recent.page(after: 99, maximumBytes: 1_000_000) == nil)
             #expect(recent.page(after: 5, maximumBytes: 1_000_000)?.map(\.version) == [6, 7, 8, 9])
             #expect(recent.page(after: 7, maximumBytes: 1)?.map(\.version) == [8], "at least one")
-            let size = Sample.frame(6).bytes.readableBytes
+            let size = Sample.frame(6).block.size
             #expect(recent.page(after: 5, maximumBytes: 2 * size)?.map(\.version) == [6, 7])
             #expect(recent.page(after: 5, maximumBytes: 2 * size - 1)?.map(\.version) == [6])
         }

@@ -43,13 +43,4 @@ import Testing
         for value in values { fields.append(HTTPField(name: .requestID, value: value)) }
         #expect(RequestID.sent(in: fields) == id)
     }
-
-    @Test(
-        arguments: [
-            ("", 0), ("retry: 10\n\n", 0), ("id: e-1\n\n", 0), ("event: a\ndata: {}\n\n", 1),
-            ("id: 1\nevent: a\ndata: \"event: b\"\n\nevent: c\ndata: 1\n\n", 2),
-        ])
-    func countsEventsOfAWrite(_ text: String, _ count: Int) {
-        #expect(LoggedStream.eventCount(in: ByteBuffer(string: text)) == count)
-    }
 }

@@ -50,7 +50,7 @@ import Testing
             let output = RecordedOutput()
             let stream = EventStream(
                 number: 1, principal: .open, remote: "", request: request, epoch: epoch, shard: shard, output: output)
-            stream.start(fanouts: [fanout], extraHeaders: [])
+            stream.start(fanouts: [fanout])
             return NIOLoopBound((output, stream, shard), eventLoop: loop)
         }.get()
         continuation.finish()

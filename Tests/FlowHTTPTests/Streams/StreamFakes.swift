@@ -81,10 +81,10 @@ final class RecordedOutput: StreamOutput {
 
     var isWritable: Bool { true }
     var queuedBytes: Int { 0 }
-    func startResponse(extraHeaders: [(name: String, value: String)]) {}
+    func startResponse() {}
     func reject(_ rejection: StreamRejection) { self.rejection = rejection }
-    func write(_ buffer: ByteBuffer) { self.text += String(buffer: buffer) }
-    func send(_ buffer: ByteBuffer) { self.write(buffer) }
+    func write(_ block: StreamBlock) { self.text += String(buffer: block.payload) }
+    func send(_ block: StreamBlock) { self.write(block) }
     func flush() {}
     func finish() { self.hasEnded = true }
     func abort() { self.hasEnded = true }

@@ -134,9 +134,8 @@ struct AccessLogTests {
             try await eventually("the snapshots") { several.receivedText.ranges(of: "event: caught_up").count == 2 }
             for number in 1...3 { _ = try await api.publish("row", try jsonText("\(number)"), to: "f") }
             _ = try await api.delete("f")
-            try await first.waitUntilClosed()
+            let body = try await first.replies(1)[0].text
             let ended = try await hub.accessLogLine(of: try request(first), "Stream ended")
-            let body = try #require(first.receivedText.split(separator: "\r\n\r\n", maxSplits: 1).last)
             #expect(ended["reason"] == "deleted" && ended["connection"] == admitted["connection"])
             #expect(ended["sent"] == "\(body.utf8.count)")
             let events = body.split(separator: "\n").count { $0.hasPrefix("event: ") }
@@ -148,8 +147,8 @@ struct AccessLogTests {
 
             // What does not become a stream, or ends at once.
             let over = try await open("/v1/flows/f/events?last_event_id=0")
-            try await over.waitUntilClosed()
-            let cursor = try #require(over.receivedText.split(separator: "\n").last { $0.hasPrefix("id: ") }).dropFirst(4)
+            let replayed = try await over.replies(1)[0].text
+            let cursor = try #require(replayed.split(separator: "\n").last { $0.hasPrefix("id: ") }).dropFirst(4)
             let none = try await api.call("GET", "/v1/flows/f/events?last_event_id=\(cursor)")
             #expect(none.status == 204)
             let noContent = try await hub.accessLogLine(of: try #require(none.header("x-request-id")), "Stream ended")

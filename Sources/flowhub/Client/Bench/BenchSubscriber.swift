@@ -18,7 +18,7 @@ final class BenchSubscriber: ChannelInboundHandler {
         func subscriberRead(_ stamp: UInt64, now: UInt64)
         /// The subscriber has processed all bytes that had arrived. `now`: this time, in nanoseconds of the monotonic clock.
         func subscriberReadAll(now: UInt64)
-        /// The stream was closed. `flow`: the number of its flow; `wasReady`: whether ``subscriberReady()`` was called before.
+        /// The stream has ended. `flow`: the number of its flow; `wasReady`: whether ``subscriberReady()`` was called before.
         func subscriberClosed(flow: Int, wasReady: Bool)
     }
 
@@ -29,6 +29,11 @@ final class BenchSubscriber: ChannelInboundHandler {
     /// The start of the response, until the status is checked.
     private var head: [UInt8] = []
     private var isReady = false
+    /// The last bytes of the response, the newest one lowest.
+    private var lastBytes: UInt64 = 0
+
+    /// `CRLF 0 CRLF CRLF`, with which a chunked response ends. Events have no CR.
+    private static let end: UInt64 = 0x0D_0A30_0D0A_0D0A
 
     /// Length of `HTTP/1.1 200`.
     private static let headBytes = 12
@@ -64,6 +69,9 @@ final class BenchSubscriber: ChannelInboundHandler {
         }
         let now = NIODeadline.now().uptimeNanoseconds
         self.scanner.scan(buffer.readableBytesUInt8Span) { self.owner?.subscriberRead($0, now: now) }
+        for byte in buffer.readableBytesView.suffix(8) { self.lastBytes = self.lastBytes << 8 | UInt64(byte) }
+        // The hub keeps the connection after the end of a stream, for a further request.
+        if self.lastBytes & 0xFF_FFFF_FFFF_FFFF == Self.end { context.close(promise: nil) }
     }
 
     /// Reports that all bytes that had arrived were processed.
@@ -71,7 +79,7 @@ final class BenchSubscriber: ChannelInboundHandler {
         self.owner?.subscriberReadAll(now: NIODeadline.now().uptimeNanoseconds)
     }
 
-    /// Reports that the stream was closed.
+    /// Reports that the stream has ended.
     func channelInactive(context: ChannelHandlerContext) { self.owner?.subscriberClosed(flow: self.flow, wasReady: self.isReady) }
 
     /// Closes the connection; ``channelInactive(context:)`` reports that.
