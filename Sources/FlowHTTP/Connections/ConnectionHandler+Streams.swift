@@ -43,7 +43,14 @@ extension ConnectionHandler {
         switch admission.admit(request, access, isHead: self.isHead, record: self.record) {
         case .drain: self.declineWhileDraining()
         case .problem(let problem): self.answerInsteadOfStream(problem)
-        case .head(let principal): self.answerHead(request, principal)
+        case .head(nil): self.answerHead(hasEnded: false)
+        case .head(let claim?):
+            let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+            let services = self.loop.shard.services
+            services.perform {
+                let hasEnded = await claim.isConfirmed(by: services.manager)
+                boundSelf.eventLoop.execute { boundSelf.value.answerHead(hasEnded: hasEnded) }
+            }
         case .full(let block):
             let transport = self.streamTransport()
             transport.startResponse()
@@ -59,6 +66,15 @@ extension ConnectionHandler {
             self.exchange = .streaming(stream)
             self.loop.shard.open(stream)
         }
+    }
+
+    /// Answers HEAD with the head of the response that GET would have.
+    private func answerHead(hasEnded: Bool) {
+        guard self.machine.phase == .admitting else { return }
+        var response = HTTPResponse(status: hasEnded ? .noContent : .ok)
+        if !hasEnded { response.headerFields = HTTP1StreamTransport.fields }
+        self.logAnswer(response.status)
+        self.answerInsteadOfStream(response, body: nil)
     }
 
     private func streamTransport() -> HTTP1StreamTransport {
@@ -90,32 +106,8 @@ extension ConnectionHandler {
         head.headerFields[.requestID] = self.requestID
         if self.machine.responseBegins(isDraining: false) { head.headerFields[.connection] = "close" }
         self.write(head)
-        if let body { self.write(body) }
+        if let body, !self.isHead { self.write(body) }
         self.finishResponse()
-    }
-
-    /// Answers HEAD with the head of the response that GET would have, without a stream: 204 if every flow is terminal and the
-    /// client's cursor is at the last event of each, else 200.
-    private func answerHead(_ request: StreamRequest, _ principal: Principal) {
-        let services = self.loop.shard.services
-        let ended = StreamHead(request, account: principal.account, epoch: services.manager.epoch)
-        guard let ended else {
-            self.respondToHead(hasEnded: false)
-            return
-        }
-        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
-        services.perform {
-            let hasEnded = await ended.isConfirmed(by: services.manager)
-            boundSelf.eventLoop.execute { boundSelf.value.respondToHead(hasEnded: hasEnded) }
-        }
-    }
-
-    private func respondToHead(hasEnded: Bool) {
-        guard self.machine.phase == .admitting else { return }
-        var response = HTTPResponse(status: hasEnded ? .noContent : .ok)
-        if !hasEnded { response.headerFields = HTTP1StreamTransport.fields }
-        self.logAnswer(response.status)
-        self.answerInsteadOfStream(response, body: nil)
     }
 
     // MARK: For the transport

@@ -16,12 +16,12 @@ struct StreamAdmission {
         case problem(HTTPProblem)
         /// A limit is reached: send this block as a whole stream, so that the client reconnects later.
         case full(StreamBlock)
-        /// The request is HEAD and would be admitted: answer with the head of the response to GET.
-        case head(Principal)
         /// The hub drains: close the connection without a response. A proxy then sends the request to another instance, and a
         /// browser's `EventSource` reconnects; any response would reach the client, and the proxy would send the next request
         /// here again.
         case drain
+        /// Answer HEAD, without a stream: with 204 if the store confirms the claim, else with the head of a stream.
+        case head(StreamHead?)
     }
 
     let access: AccessControl
@@ -57,7 +57,7 @@ struct StreamAdmission {
     /// Decides about a parsed request.
     /// - Parameters:
     ///   - access: what the head has decided about its access. The body may have taken a while to arrive, so it is checked again.
-    ///   - isHead: whether the method is HEAD, which opens no stream.
+    ///   - isHead: whether the request's method is HEAD.
     ///   - record: the access log's record of the request.
     func admit(_ request: StreamRequest, _ access: RequestAccess, isHead: Bool, record: RequestRecord?) -> Decision {
         if self.declinesWhileDraining() { return .drain }
@@ -73,7 +73,9 @@ struct StreamAdmission {
             let need = "permission to subscribe to the flow \(hidden) (flows.subscribe)"
             return .problem(HTTPProblem(.forbidden(need: need, claim: "flows.subscribe", seen: hidden.rawValue)))
         }
-        if isHead { return .head(principal) }
+        if isHead {
+            return .head(StreamHead(request, account: principal.account, epoch: self.shard.services.manager.epoch))
+        }
         guard let number = self.shard.services.admit(principal) else {
             return .full(StreamEncoder(request).closing(.full, retryMilliseconds: self.shard.jitteredRetry()))
         }

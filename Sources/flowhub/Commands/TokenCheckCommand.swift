@@ -151,6 +151,6 @@ struct TokenFinding {
     private func time(_ seconds: Int64) -> String {
         let distance = seconds - self.now
         let text = HumanReadable.duration(seconds: Double(abs(distance)))
-        return "\(Self.date(seconds)), " + (distance < 0 ? "\(text) ago" : "in \(text)")
+        return "\(Self.date(seconds)), " + (distance <= 0 ? "\(text) ago" : "in \(text)")
     }
 }

@@ -90,7 +90,10 @@ struct RejectionTests {
             let good = TestToken(subscribe: ["import-*"], publish: [], scopes: ["admin", "locks"])
             let accepted = try await hub.command(["token", "check", good.text])
             #expect(accepted.exit == .code(0), "\(accepted)")
-            for text in ["The hub accepts the token.", "anna", "import-*", "admin, locks", "publish    none", "in 9 min"] {
+            for text in [
+                "The hub accepts the token.", "anna", "import-*", "admin, locks", "publish    none",
+                "with 60 s for clocks that differ",
+            ] {
                 #expect(accepted.output.contains(text), "\(text): \(accepted.output)")
             }
             let rejected = try await hub.command(["token", "check", "Bearer \(try Self.inMilliseconds())"])
@@ -105,7 +108,7 @@ struct RejectionTests {
 
             // Other settings of the hub count too.
             let audience = try await hub.command(["token", "check", good.text], adding: ["FLOWHUB_JWT_AUDIENCE": "hub"])
-            #expect(audience.exit == .code(1) && audience.output.contains("Issue tokens for the audience hub"), "\(audience)")
+            #expect(audience.exit == .code(1) && audience.output.contains("Issue tokens with aud"), "\(audience)")
             for (arguments, environment) in [
                 (["token", "check", good.text], ["FLOWHUB_JWT_KEY": "short"]), (["token", "check", " "], [:]),
                 (["token", "check", good.text], ["FLOWHUB_JWT_LEEWAY": "x"]), (["token", "check", "a", "b"], [:]),

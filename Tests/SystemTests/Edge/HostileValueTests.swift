@@ -110,6 +110,7 @@ import Testing
         try await Self.running(store) { hub in
             #expect(try await hub.api.put("h", .emptyObject).status == 201)
             #expect(try await hub.call("POST", "/v1/locks/h").status == 201)
+            let caller = HTTPCaller(port: hub.port)
             let stored = try await hub.call("POST", "/v1/imports", body: #"[{"a":1}]"#)
             let id = try #require(stored.json.member("id")?.stringValue)
 
@@ -117,7 +118,9 @@ import Testing
                 let (method, path) = Self.split(target.replacing("IMPORT", with: id))
                 for value in Self.some(Self.values, 9) {
                     let body = ["PUT", "POST"].contains(method) ? #"{"type":"a"}"# : nil
-                    let reply = try await hub.call(method, path.replacing("VALUE", with: value.text), body: body)
+                    let call = HTTPCall(
+                        method, path.replacing("VALUE", with: value.text), body: body.map { Array($0.utf8) })
+                    let reply = try await caller.perform(call)
                     Self.expectHarmless(reply, "\(target) \(value.text.prefix(30))")
                     if value.isHostile, !target.hasPrefix("HEAD") {
                         #expect(reply.status == 400, "\(target) \(value.text): \(reply.status) \(reply.text)")
@@ -131,8 +134,10 @@ import Testing
                 let (method, path) = Self.split(request)
                 for document in Self.some(Self.documents, 7) {
                     let type = path.contains("format") ? "application/octet-stream" : "application/json"
-                    let reply = try await hub.call(
-                        method, path, headers: [("Content-Type", type)], body: body.replacing("VALUE", with: document))
+                    let call = HTTPCall(
+                        method, path, headers: [("Content-Type", type)], body: Array(body.replacing("VALUE", with: document).utf8)
+                    )
+                    let reply = try await caller.perform(call)
                     Self.expectHarmless(reply, "\(request) \(body) \(document.prefix(30).debugDescription)")
                 }
             }
