@@ -101,7 +101,8 @@ struct AccountSecrecyTests {
                     \(header.isEmpty ? "" : header + "\r\n")
                     """.replacing("{flow}", with: id).replacing("{epoch}", with: epoch)
                 // Flows of one stream may come in any order.
-                let text = try await Self.response(head, "", end: "event: caught_up\ndata: {\"type\":\"caught_up\",\"flow_id\":\"\(id)\"")
+                let text = try await Self.response(
+                    head, "", end: "event: caught_up\ndata: {\"type\":\"caught_up\",\"flow_id\":\"\(id)\"")
                 seen.append(
                     target.contains("own")
                         ? Self.comparable(text, id).split(separator: "\n").filter { $0.contains("\"ID\"") }.joined(

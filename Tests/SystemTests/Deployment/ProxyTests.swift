@@ -98,7 +98,9 @@ import Testing
                 }
                 for path in ["/v1/flows/f/events", "/v1/feed", "/v1/events"] {
                     let away = try await read(path)
-                    #expect(away.status == 200 && away.text.contains(#"data: {"type":"closing","reason":"unavailable","reconnect":true}"#))
+                    #expect(
+                        away.status == 200
+                            && away.text.contains(#"data: {"type":"closing","reason":"unavailable","reconnect":true}"#))
                     #expect(away.text.contains("event: closing\n") && away.text.hasPrefix("retry: "), "\(kind): \(away.text)")
                     #expect(away.header("content-type")?.hasPrefix("text/event-stream") == true)
                     #expect(away.header("access-control-allow-origin") == origin.1, "\(kind)")
