@@ -66,5 +66,10 @@ for pair in 1 2 3; do
     echo "hub   $(hub -w 16 -d "$seconds")"
     echo "nchan $(nchan -w 16 -d "$seconds")"
 done
+for pair in 1 2 3; do
+    echo "== 500 subscribers of one flow, and of 200 flows on a POST stream each, one publication at a time, pair $pair"
+    echo "one   $(hub -c 500 -w 1 -d "$seconds")"
+    echo "200   $(hub -c 500 -w 1 -d "$seconds" -f 200 -F -s /v1/events)"
+done
 echo "== durable updates from 64 concurrent publishers"
 taskset -c 1 "$hub" bench updates --url "http://127.0.0.1:$hub_port" --publishers 64 --duration "$seconds" --server-pid "$hub_pid" || true

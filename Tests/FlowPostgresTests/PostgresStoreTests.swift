@@ -29,7 +29,7 @@ import Testing
     @Test func valueThatPostgresRejectsIsInvalid() async throws {
         try await withStore(on: try SharedPostgres.server) { store, _ in
             await #expect {
-                try await store.list(FlowQuery(account: "1", status: FlowStatus(stored: "a\0b"), limit: 1))
+                try await store.list(FlowQuery(account: "1", statuses: [FlowStatus(stored: "a\0b")], limit: 1))
             } throws: { error in
                 if case .invalidValue = error as? StoreError { true } else { false }
             }

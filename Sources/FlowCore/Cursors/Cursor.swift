@@ -1,4 +1,5 @@
-/// A stream's position as the client sends it: the parsed text of `Last-Event-ID` or `?last_event_id=`.
+/// A position as a client sends it: the parsed text of `Last-Event-ID`, of `?last_event_id=`, or of `after` in the body of a
+/// request for many flows.
 public enum Cursor: Hashable, Sendable {
     /// No cursor: a new subscriber.
     case none
@@ -13,17 +14,34 @@ public enum Cursor: Hashable, Sendable {
     /// reconnect after an error response.
     case unreadable
 
-    /// Maximum length of a cursor in bytes. With a longer one or other characters, a browser would send a CORS preflight for
-    /// each reconnect.
-    public static let maximumLength = 128
+    /// Maximum length in bytes of the cursor of a stream with up to 12 flows. With a longer one or other characters, a browser
+    /// sends a CORS preflight for each reconnect.
+    public static let maximumPlainLength = 128
+    /// Maximum length of a cursor in bytes: that of 100 flows with the longest epoch and the highest versions is 1,429.
+    public static let maximumLength = 2_048
+
+    /// Parses a cursor as clients send it: in quotes or with the prefix `W/` too, as it is in an `ETag`, and with blanks around
+    /// it. Never fails: an invalid text is ``unreadable``.
+    public init(sent text: some StringProtocol) {
+        func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+        let text = String(text)
+        var bytes = text.utf8.drop(while: isBlank)
+        while let last = bytes.last, isBlank(last) { bytes = bytes.dropLast() }
+        if bytes.starts(with: "W/\"".utf8) { bytes = bytes.dropFirst(2) }
+        if bytes.count >= 2, bytes.first == UInt8(ascii: "\""), bytes.last == UInt8(ascii: "\"") {
+            bytes = bytes.dropFirst().dropLast()
+        }
+        self.init(Substring(bytes))
+    }
 
     /// Parses a cursor. Never fails: an invalid text is ``unreadable``.
-    public init(_ text: some StringProtocol) {
+    /// - Parameter maximumLength: length in bytes above which a text is ``unreadable``.
+    public init(_ text: some StringProtocol, maximumLength: Int = Self.maximumLength) {
         if text.isEmpty {
             self = .none
         } else if text == "0" {
             self = .start
-        } else if text.utf8.count <= Self.maximumLength {
+        } else if text.utf8.count <= maximumLength {
             let parts = String(text).split(separator: "-", maxSplits: 3, omittingEmptySubsequences: false)
             self = Self.parse(parts.map { String($0) }) ?? .unreadable
         } else {

@@ -24,7 +24,15 @@ public enum ResyncReason: String, Hashable, Sendable, CaseIterable {
     case otherFlows = "other_flows"
 }
 
-/// The start points of a stream's flows, derived from its cursor.
+/// The position from which a stream resumes, as the client has sent it.
+public enum StreamPosition: Hashable, Sendable {
+    /// One cursor for the whole stream: of `GET`.
+    case shared(Cursor)
+    /// A cursor for each flow, in the order of the flows: of `POST` and `QUERY`.
+    case each([Cursor])
+}
+
+/// The start points of a stream's flows, derived from its position.
 public struct ResumePlan: Hashable, Sendable {
     /// The start points, in the order of the flows.
     public let startPoints: [StartPoint]
@@ -33,29 +41,49 @@ public struct ResumePlan: Hashable, Sendable {
     /// - Parameters:
     ///   - flows: the stream's flows, sorted, without duplicates.
     ///   - epoch: the adopted epoch.
-    ///   - wantsSnapshot: whether a client without a cursor is sent a snapshot.
-    public init(cursor: Cursor, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
+    ///   - wantsSnapshot: whether a flow without a cursor starts with a snapshot.
+    public init(position: StreamPosition, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
         let newSubscriber: StartPoint = wantsSnapshot ? .snapshot : .head
-        self.startPoints =
-            switch cursor {
-            case .none: flows.map { _ in newSubscriber }
-            case .start: flows.map { _ in .after(0) }
-            case .unreadable: flows.map { _ in .resync(.badCursor) }
-            case .flow(let cursorEpoch, let version):
-                if flows.count != 1 {
-                    flows.map { _ in .resync(.otherFlows) }
-                } else {
-                    cursorEpoch == epoch ? [.after(version)] : [.resync(.epoch)]
-                }
-            case .flows(let cursorEpoch, let hash, let versions):
-                if flows.count < 2 || versions.count != flows.count || hash != FlowSetHash(of: flows) {
-                    flows.map { _ in .resync(.otherFlows) }
-                } else if cursorEpoch != epoch {
-                    flows.map { _ in .resync(.epoch) }
-                } else {
-                    // The client had not been sent the snapshot of a flow without a position yet.
-                    versions.map { version in version.map { .after($0) } ?? .snapshot }
+        switch position {
+        case .each(let cursors):
+            self.startPoints = cursors.map { cursor in
+                switch cursor {
+                case .none: newSubscriber
+                case .start: .after(0)
+                case .unreadable: .resync(.badCursor)
+                case .flow(epoch, let version): .after(version)
+                case .flow: .resync(.epoch)
+                case .flows: .resync(.otherFlows)
                 }
             }
+        case .shared(let cursor):
+            self.startPoints = Self.startPoints(cursor, flows, epoch, newSubscriber)
+        }
+    }
+
+    /// The start points for one cursor of the whole stream.
+    private static func startPoints(
+        _ cursor: Cursor, _ flows: [FlowID], _ epoch: Epoch, _ newSubscriber: StartPoint
+    ) -> [StartPoint] {
+        switch cursor {
+        case .none: flows.map { _ in newSubscriber }
+        case .start: flows.map { _ in .after(0) }
+        case .unreadable: flows.map { _ in .resync(.badCursor) }
+        case .flow(let cursorEpoch, let version):
+            if flows.count != 1 {
+                flows.map { _ in .resync(.otherFlows) }
+            } else {
+                cursorEpoch == epoch ? [.after(version)] : [.resync(.epoch)]
+            }
+        case .flows(let cursorEpoch, let hash, let versions):
+            if flows.count < 2 || versions.count != flows.count || hash != FlowSetHash(of: flows) {
+                flows.map { _ in .resync(.otherFlows) }
+            } else if cursorEpoch != epoch {
+                flows.map { _ in .resync(.epoch) }
+            } else {
+                // The client had not been sent the snapshot of a flow without a position yet.
+                versions.map { version in version.map { .after($0) } ?? .snapshot }
+            }
+        }
     }
 }

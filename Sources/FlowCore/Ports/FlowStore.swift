@@ -160,26 +160,36 @@ public struct FlowQuery: Hashable, Sendable {
     }
 
     public var account: String
-    /// The status that the flows must have; `nil` for any.
-    public var status: FlowStatus?
+    /// The statuses that the flows may have; empty for any.
+    public var statuses: Set<FlowStatus>
     public var order: Order
-    /// The ids that the flows may have; `nil` for any. Only with the order ``Order/id(after:)``.
-    public var idRange: ClosedRange<String>?
+    /// The ids that the flows may have; empty for any.
+    public var idRanges: [ClosedRange<String>]
     /// Whether tombstones are listed too.
     public var includesDeleted: Bool
     /// Maximum number of flows.
     public var limit: Int
 
     public init(
-        account: String, status: FlowStatus? = nil, order: Order = .id(after: nil), idRange: ClosedRange<String>? = nil,
+        account: String, statuses: Set<FlowStatus> = [], order: Order = .id(after: nil), idRanges: [ClosedRange<String>] = [],
         includesDeleted: Bool = false, limit: Int
     ) {
         self.account = account
-        self.status = status
+        self.statuses = statuses
         self.order = order
-        self.idRange = idRange
+        self.idRanges = idRanges
         self.includesDeleted = includesDeleted
         self.limit = limit
+    }
+}
+
+extension FlowQuery {
+    /// Repeats the last element until there are 1, 8 or 64 of them, or a multiple of 64. A statement with one placeholder for
+    /// each element then has few forms, which stores may prepare and keep.
+    package static func padded<Element>(_ elements: [Element]) -> [Element] {
+        guard let last = elements.last, elements.count > 1 else { return elements }
+        let count = elements.count <= 8 ? 8 : (elements.count + 63) / 64 * 64
+        return elements + repeatElement(last, count: count - elements.count)
     }
 }
 

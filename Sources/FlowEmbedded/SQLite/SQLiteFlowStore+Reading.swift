@@ -76,9 +76,15 @@ extension SQLiteFlowStore {
         try await self.read { database in
             var conditions = ["client_account_id = ?"]
             var arguments = [query.account.databaseValue]
-            if let status = query.status {
-                conditions.append("status = ?")
-                arguments.append(status.rawValue.databaseValue)
+            let statuses = FlowQuery.padded(Array(query.statuses))
+            if !statuses.isEmpty {
+                conditions.append("status IN (\(statuses.map { _ in "?" }.joined(separator: ",")))")
+                arguments += statuses.map(\.rawValue.databaseValue)
+            }
+            let ranges = FlowQuery.padded(query.idRanges)
+            if !ranges.isEmpty {
+                conditions.append("(\(ranges.map { _ in "id BETWEEN ? AND ?" }.joined(separator: " OR ")))")
+                arguments += ranges.flatMap { [$0.lowerBound.databaseValue, $0.upperBound.databaseValue] }
             }
             if !query.includesDeleted { conditions.append("deleted_at IS NULL") }
             let order: String
@@ -87,10 +93,6 @@ extension SQLiteFlowStore {
                 order = "id"
                 conditions.append("id > ?")
                 arguments.append((after ?? "").databaseValue)
-                if let range = query.idRange {
-                    conditions.append("id BETWEEN ? AND ?")
-                    arguments += [range.lowerBound.databaseValue, range.upperBound.databaseValue]
-                }
             case .changed(let since, let after):
                 order = "updated_at, id"
                 conditions.append("(updated_at, id) > (?, ?)")

@@ -15,6 +15,9 @@ public enum AccessLogScope: String, Sendable, CaseIterable {
 /// Logs who did what: requests with their results, and event streams with their ends. No record has a token, a query, a header
 /// field other than the request's id, or a part of a body other than ids. Safe to use from any thread.
 struct AccessLog: Sendable {
+    /// Maximum number of flows of a stream that a record names.
+    private static let maximumFlows = 12
+
     private let scope: AccessLogScope
     private let logger: Logger
 
@@ -79,7 +82,10 @@ struct AccessLog: Sendable {
     private func identity(of stream: LoggedStream) -> Logger.Metadata {
         var metadata = self.identity(of: stream.record, stream.record.outcome)
         metadata["connection"] = "\(stream.connection)"
-        if stream.flows.count > 1 { metadata["flows"] = "\(stream.flows.map(\.rawValue).joined(separator: ","))" }
+        if stream.flows.count > 1 {
+            metadata["flows"] = "\(stream.flows.prefix(Self.maximumFlows).map(\.rawValue).joined(separator: ","))"
+            metadata["flow_count"] = .stringConvertible(stream.flows.count)
+        }
         if stream.flows.count == 1 { metadata["flow"] = "\(stream.flows[0])" }
         return metadata
     }

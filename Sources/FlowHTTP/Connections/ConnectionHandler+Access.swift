@@ -51,7 +51,9 @@ extension ConnectionHandler {
             self.openStream(head, target: requestPath)
             return
         }
-        if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {
+        if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics",
+            !StreamRequest.isStreamWithBody(method: request.method, path: path)
+        {
             self.loop.budgets.countRefusal()
             self.rejectAndClose(.connectionsFull(self.loop.configuration))
             return

@@ -54,6 +54,12 @@ extension ConnectionHandler {
     func bodyRead() {
         guard case .reading(let reading) = self.exchange else { return }
         self.exchange = .none
+        let head = reading.request.head.request
+        let path = RequestPath(head.path ?? "").path
+        if !self.isOperations, StreamRequest.isStreamWithBody(method: head.method, path: path) {
+            self.openStream(reading)
+            return
+        }
         self.machine.responding()
         self.respond(to: reading.request, body: .init(buffer: reading.bytes))
     }

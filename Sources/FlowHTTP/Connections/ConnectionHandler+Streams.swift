@@ -36,6 +36,46 @@ extension ConnectionHandler {
         }
     }
 
+    /// Parses the body of a request for an event stream, which names its flows. The token was verified at the head.
+    func openStream(_ reading: BodyInProgress) {
+        self.machine.admitting()
+        let access = reading.request.access
+        if case .denied(let error) = access {
+            self.answerInsteadOfStream(HTTPProblem(error))
+            return
+        }
+        let remote = self.clientAddress(of: reading.request.head.request)
+        let limits = JSONLimits(maximumDepth: self.loop.configuration.maximumJSONDepth)
+        let maximumFlows = self.loop.shard.services.configuration.maximumFlowsInBody
+        let body = Array(reading.bytes.readableBytesView)
+        guard body.count > Request.largeBodyBytes else {
+            self.admit(
+                Result { () throws(StreamRequest.Malformed) in
+                    try StreamRequest(body: body, maximumFlows: maximumFlows, limits: limits)
+                }, access, remote: remote)
+            return
+        }
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+        Task.detached {
+            let parsed = Result { () throws(StreamRequest.Malformed) in
+                try StreamRequest(body: body, maximumFlows: maximumFlows, limits: limits)
+            }
+            boundSelf.eventLoop.execute { boundSelf.value.admit(parsed, access, remote: remote) }
+        }
+    }
+
+    /// Continues with a request whose body was parsed, and is not needed any more.
+    private func admit(_ parsed: Result<StreamRequest, StreamRequest.Malformed>, _ access: RequestAccess, remote: String) {
+        self.releaseBody()
+        guard self.machine.phase == .admitting else { return }
+        switch parsed {
+        case .success(var request):
+            request.remote = remote
+            self.admit(request, access)
+        case .failure(let error): self.answerInsteadOfStream(HTTPProblem(error))
+        }
+    }
+
     /// Opens the stream of an authenticated request, or answers as the admission has decided. The machine must be *admitting*.
     func admit(_ request: StreamRequest, _ access: RequestAccess) {
         guard self.machine.phase == .admitting else { return }

@@ -116,7 +116,8 @@ extension HTTPProblem {
     static func uriTooLong(_ configuration: HTTPConfiguration) -> HTTPProblem {
         HTTPProblem(
             .uriTooLong, "uri_too_long",
-            "The request target exceeds \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES). Shorten it.")
+            "The request target exceeds \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES). Shorten it, or send the "
+                + "flows of a stream as the body of POST /v1/events.")
     }
 
     /// 431, for header fields above the maximum total size in the configuration.

@@ -28,8 +28,9 @@ struct FlowLister {
                 }
                 queries += 1
                 let query = FlowQuery(
-                    account: self.principal.account, status: self.status, order: .id(after: after),
-                    idRange: range.first...range.last, includesDeleted: self.status == .deleted, limit: limit + 1 - flows.count)
+                    account: self.principal.account, statuses: self.status.map { [$0] } ?? [], order: .id(after: after),
+                    idRanges: [range.first...range.last], includesDeleted: self.status == .deleted,
+                    limit: limit + 1 - flows.count)
                 let page = try await self.manager.list(query)
                 flows += page.flows
                 after = page.hasMore ? page.flows.last?.flow.rawValue ?? range.last : range.last

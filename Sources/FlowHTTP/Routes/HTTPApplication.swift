@@ -187,7 +187,7 @@ struct AccessControl: Sendable {
         if self.verifier.isOpen { return .decided(.granted(.open)) }
         if head.method == .delete, target.path == SessionRoutes.path { return .decided(.notNeeded) }
         do throws(AccessError) {
-            let token = try self.token(of: head, query: target.query, isSecure: isSecure)
+            let token = try self.token(of: head, target: target, isSecure: isSecure)
             guard let principal = self.verifier.cached(token, now: self.now().seconds) else { return .unverified(token: token) }
             if self.isRevoked(principal) { throw .tokenRevoked }
             return .decided(.granted(principal))
@@ -217,11 +217,14 @@ struct AccessControl: Sendable {
 
     /// The token of an ordinary request.
     /// - Throws: ``AccessError`` if there is none, or if a request that modifies data uses the cookie without an allowed `Origin`.
-    private func token(of head: HTTPRequest, query: Substring?, isSecure: Bool) throws(AccessError) -> String {
+    private func token(of head: HTTPRequest, target: RequestPath, isSecure: Bool) throws(AccessError) -> String {
         let found = TokenSource.token(
-            authorization: head.headerFields[.authorization], cookie: head.headerFields[.cookie], query: query)
+            authorization: head.headerFields[.authorization], cookie: head.headerFields[.cookie], query: target.query)
         guard let found else { throw .tokenMissing }
-        if found.source == .cookie, ![HTTPRequest.Method.get, .head, .options].contains(head.method) {
+        let onlyReads =
+            [HTTPRequest.Method.get, .head, .options].contains(head.method)
+            || StreamRequest.isStreamWithBody(method: head.method, path: target.path)
+        if found.source == .cookie, !onlyReads {
             let isAllowed = self.cors.isListedOrOwn(
                 origin: head.headerFields[.origin], host: head.authority, isSecure: isSecure)
             guard isAllowed else { throw .originForbidden(seen: head.headerFields[.origin]) }

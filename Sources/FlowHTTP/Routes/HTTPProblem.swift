@@ -73,7 +73,7 @@ extension HTTPProblem {
 
     /// The response to a malformed request for a stream.
     init(_ error: StreamRequest.Malformed) {
-        self.init(.badRequest, error.code, error.detail)
+        self.init(error.status, error.code, error.detail)
     }
 
     /// The response to a request that failed because of an error of the store; 503 with `Retry-After`, except for a value that the

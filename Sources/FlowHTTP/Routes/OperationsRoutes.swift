@@ -94,6 +94,8 @@ struct OperationsRoutes: Sendable {
         let (streams, requests, ordinaryConnections, snapshotBytes) = try await self.loops.counters()
         var text = MetricsText()
         text.gauge("flowhub_connections", "Open event streams.", self.services.streamCount)
+        text.gauge(
+            "flowhub_stream_flows", "Flows of the open event streams that have several.", self.services.streamFlowCount)
         text.gauge("flowhub_watched_flows", "Flows with a subscriber on this instance.", self.services.table.watchedFlows().count)
         text.counter("flowhub_deliveries_total", "Events written to subscribers.", streams.deliveries)
         let totals = self.counters.totals()

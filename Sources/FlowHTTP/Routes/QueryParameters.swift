@@ -19,6 +19,8 @@ struct QueryParameters {
 
     /// The value of the first parameter with this name; `nil` if there is none.
     func first(_ name: String) -> String? { self.pairs.first { $0.name == name }?.value }
+    /// The value of the last parameter whose name fulfills the condition; `nil` if there is none.
+    func last(where isWanted: (String) -> Bool) -> String? { self.pairs.last { isWanted($0.name) }?.value }
     /// The values of all parameters with this name.
     func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
 

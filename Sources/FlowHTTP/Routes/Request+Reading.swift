@@ -95,7 +95,7 @@ extension Request {
 
     /// Size of a body, in bytes, above which it is parsed on the default executor. Parsing it would keep the requests of other
     /// connections of the event loop waiting for longer than changing threads takes.
-    private static let largeBodyBytes = 32_768
+    static let largeBodyBytes = 32_768
 
     private static func text(of bytes: [UInt8], limits: JSONLimits) -> Result<JSONText, JSONError> {
         Result { () throws(JSONError) in try JSONText(validating: bytes, limits: limits) }

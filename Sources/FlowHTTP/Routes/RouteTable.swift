@@ -10,7 +10,7 @@ struct RouteTable: Sendable {
 
     /// The requests for an event stream, which the connection answers.
     static let streams: [Route] = [
-        ("/v1/events", .get), ("/v1/feed", .get), ("/v1/flows/:flow/events", .get),
+        ("/v1/events", .get), ("/v1/events", .post), ("/v1/events", .query), ("/v1/feed", .get), ("/v1/flows/:flow/events", .get),
     ]
 
     private struct Entry: Sendable {

@@ -1,3 +1,5 @@
+import FlowCore
+
 /// The parameters of a request that choose how the blocks of its stream are encoded.
 struct EncodingOptions: Sendable {
     /// Maximum of `?pad=`.
@@ -26,6 +28,18 @@ struct EncodingOptions: Sendable {
                     code: "bad_parameter", detail: "The parameter pad must be a number from 0 to \(Self.maximumPadding).")
             }
             self.padding = padding
+        }
+    }
+
+    /// Reads the member `event` or `pad` of a body.
+    mutating func read(_ name: String, _ value: JSONText) throws(StreamRequest.Malformed) {
+        switch (name, value.stringValue, value.intValue) {
+        case ("event", "message", _): self.form = .unnamed
+        case ("pad", _, let padding?) where (0...Int64(Self.maximumPadding)).contains(padding): self.padding = Int(padding)
+        default:
+            throw StreamRequest.Malformed(
+                code: "bad_parameter",
+                detail: "event can only be \"message\", and pad a number from 0 to \(Self.maximumPadding).")
         }
     }
 }

@@ -59,7 +59,8 @@ extension EventStream {
         if self.encoder.cursors == .eachFlow {
             self.hasUnsentPosition = false
             for subscription in self.subscriptions where subscription.hasUnsentPosition {
-                guard subscription.reader.hasPosition else {
+                // A reader that is behind sends `caught_up` when it goes live.
+                guard subscription.reader.isLive else {
                     self.hasUnsentPosition = true
                     continue
                 }

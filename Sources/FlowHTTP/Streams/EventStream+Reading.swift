@@ -8,24 +8,20 @@ extension EventStream {
     func advanceReaders() {
         guard self.state == .open, !self.isAdvancing else { return }
         self.isAdvancing = true
-        var idle = 0
-        while idle < self.subscriptions.count, self.state == .open {
-            let subscription = self.subscriptions[self.turn % self.subscriptions.count]
-            self.turn += 1
-            switch subscription.reader.next(
-                head: subscription.fanout.version, isWritable: self.mayReadHistory && subscription.fanout.isOpen)
-            {
+        while self.state == .open, self.mayReadHistory, let subscription = self.queue.next() {
+            let fanout = subscription.fanout
+            switch subscription.reader.next(head: fanout.version, isWritable: fanout.isOpen) {
             case .loadSnapshot:
-                subscription.fanout.requestSnapshot(for: subscription)
-                idle = 0
+                self.queue.loadStarts(of: subscription)
+                fanout.requestSnapshot(for: subscription)
             case .loadPage(let after):
-                subscription.fanout.requestPage(after: after, for: subscription)
-                idle = 0
+                self.queue.loadStarts(of: subscription)
+                fanout.requestPage(after: after, for: subscription)
             case .goLive(let sendsCaughtUp):
                 self.goLive(subscription, sendsCaughtUp: sendsCaughtUp)
-                idle = 0
             case .wait:
-                idle += 1
+                // A fan-out that is not open queues its subscriptions again when it opens.
+                break
             }
         }
         self.isAdvancing = false
@@ -49,6 +45,7 @@ extension EventStream {
         }
         fanout.noteShown(record.version)
         let notice = subscription.reader.snapshotLoaded(version: record.version)
+        subscription.readerMayAdvance()
         if let notice {
             let event = ControlEvent.resync(fanout.flow, notice.reason, from: notice.from, to: record.version)
             self.write(self.encoder.block(of: event.encoded()))
@@ -73,6 +70,7 @@ extension EventStream {
     ///     consists of recent frames.
     func sendPage(_ frames: [Frame], shared: StreamBlock?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
+        defer { subscription.readerMayAdvance() }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
         switch subscription.reader.pageLoaded(versions: versions, storeHead: storeHead) {
         case .ignore: break

@@ -37,9 +37,12 @@ final class EventStream {
     var isAdvancing = false
     /// The stream's queued bytes as last reported to ``QueuedBytesBudget``.
     private(set) var countedQueue = 0
-    /// Number of turns of the round-robin in ``advanceReaders()``. Modulo the number of subscriptions, it is the index of the
-    /// subscription whose turn is next.
-    var turn = 0
+    /// The subscriptions whose readers may have a next step.
+    var queue = SubscriptionQueue()
+    /// Number of subscriptions that have not ended.
+    private var remainingFlows = 0
+    /// While the stream is opening: the number of its flows whose fan-outs are not open. Set by the shard.
+    var awaitedFlows = 0
     /// Where each flow of the stream starts, derived from the client's cursor.
     private var plan: ResumePlan
 
@@ -68,7 +71,7 @@ final class EventStream {
         self.encoder = StreamEncoder(request)
         self.sharedForm = self.encoder.sharedForm
         self.plan = ResumePlan(
-            cursor: request.cursor, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
+            position: request.position, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
     }
 
     var wantsPresence: Bool { self.request.wantsPresence }
@@ -82,7 +85,8 @@ final class EventStream {
     /// Continues opening the stream after the fan-out of one of its flows has become open.
     func flowOpened() {
         guard self.state == .opening else { return }
-        self.shard.proceed(with: self)
+        self.awaitedFlows -= 1
+        if self.awaitedFlows <= 0 { self.shard.proceed(with: self) }
     }
 
     /// Sends the response head, joins the fan-outs and starts the readers.
@@ -96,8 +100,10 @@ final class EventStream {
                 stream: self, fanout: fanout, index: index, startPoint: self.plan.startPoints[index])
             self.subscriptions.append(subscription)
             fanout.join(subscription)
+            self.queue.append(subscription)
             if subscription.reader.pendingResync != nil { self.count(subscription.reader.pendingResync?.reason) }
         }
+        self.remainingFlows = fanouts.count
         self.advanceReaders()
     }
 
@@ -175,13 +181,14 @@ final class EventStream {
     /// Ends one flow of the stream with `closing`. Closes the stream if no other flow is left.
     func end(_ subscription: Subscription, _ reason: ClosingReason) {
         guard self.state != .closed, !subscription.reader.hasEnded else { return }
-        let isLast = self.subscriptions.allSatisfy { $0 === subscription || $0.reader.hasEnded }
-        if isLast {
+        if self.remainingFlows == 1 {
             self.close(reason)
             return
         }
+        self.remainingFlows -= 1
         let closing = self.closing(reason, of: subscription)
         subscription.reader.end()
+        self.queue.loadEnded(of: subscription)
         subscription.fanout.leave(subscription)
         self.send(closing)
     }
@@ -237,6 +244,7 @@ final class EventStream {
         }
         self.shard.closed(self)
         self.subscriptions = []
+        self.queue = SubscriptionQueue()
         self.feedReader = nil
     }
 
@@ -250,7 +258,8 @@ final class EventStream {
         self.epoch = epoch
         if self.state == .opening {
             self.plan = ResumePlan(
-                cursor: self.request.cursor, flows: self.request.flows, epoch: epoch, wantsSnapshot: self.request.wantsSnapshot)
+                position: self.request.position, flows: self.request.flows, epoch: epoch,
+                wantsSnapshot: self.request.wantsSnapshot)
         } else {
             for subscription in self.subscriptions {
                 self.count(.epoch)

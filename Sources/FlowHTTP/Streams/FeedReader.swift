@@ -3,6 +3,10 @@ import NIOCore
 
 /// The feed on one stream: first a list of the flows that changed last, then each change.
 ///
+/// With a filter, both have only the flows that pass. The store applies it to the list. The poller reads the changes once for all
+/// feeds of the account, so each feed applies its filter to them. A flow that no longer passes, because its status has changed, is
+/// sent once more, if the client may have it from this stream.
+///
 /// Changes during the load of the list are buffered, up to the size of the list. Changes while the socket is not writable are
 /// dropped. When the socket is writable again, a new list is sent; if the account has more flows than fit in one list, the
 /// stream is closed instead, so that the client reconnects. Confined to the event loop.
@@ -16,8 +20,14 @@ final class FeedReader {
     private var hasMissedChange = false
     /// Whether a list was sent on this stream.
     private var hasSentPage = false
+    /// The flows that the client has from this stream and that still passed the filter when they were sent. Only with a filter by
+    /// status; `nil` if there are too many to remember, and then every change to another status is sent.
+    private var shown: Set<FlowID>? = []
     /// Whether the poller reports changes to this feed.
     private(set) var isRegistered = false
+
+    /// Maximum number of flows in ``shown``.
+    static let maximumShown = 4_096
 
     init(_ stream: EventStream, shard: StreamShard) {
         self.stream = stream
@@ -27,20 +37,39 @@ final class FeedReader {
     /// Loads and sends the first list.
     func start() { self.load() }
 
-    /// Sends changed flows of the account, if the token may see them. Buffers the changes while the list is being loaded. Drops
-    /// them if the buffer is full or the socket is not writable, so that a new list is due.
+    private var filter: FlowFilter { self.stream.request.filter }
+
+    /// Sends changed flows of the account, if the token may see them and the filter accepts them. Buffers the changes while the
+    /// list is being loaded. Drops them if the buffer is full or the socket is not writable, so that a new list is due.
     func changed(_ heads: [FlowHead]) {
-        let visible = heads.filter { self.stream.principal.maySubscribe($0.flow) }
-        guard !visible.isEmpty, !self.hasMissedChange, self.stream.isOpen else { return }
-        if self.isLoading, self.pendingChanges.count + visible.count <= self.shard.services.configuration.feedPage {
-            self.pendingChanges += visible
-        } else if !self.isLoading, self.stream.isWritable {
+        guard !self.hasMissedChange, self.stream.isOpen else { return }
+        let visible = heads.filter { self.filter.accepts($0.flow) && self.stream.principal.maySubscribe($0.flow) }
+        if self.isLoading {
+            guard self.pendingChanges.count + visible.count > self.shard.services.configuration.feedPage else {
+                self.pendingChanges += visible
+                return
+            }
+        } else if self.stream.isWritable {
             self.send(visible)
-        } else {
-            self.hasMissedChange = true
-            self.pendingChanges = []
-            self.shard.counters.slowSubscribers += 1
+            return
+        } else if !visible.contains(where: self.concernsClient) {
+            return
         }
+        self.hasMissedChange = true
+        self.pendingChanges = []
+        self.shard.counters.slowSubscribers += 1
+    }
+
+    /// Whether the client is to be told of a change: the flow passes the filter now, or it did when the client was last told.
+    private func concernsClient(_ head: FlowHead) -> Bool {
+        self.filter.accepts(head.status) || self.shown?.contains(head.flow) ?? true
+    }
+
+    /// Remembers whether the flow passes the filter, as the client is told.
+    private func remember(_ head: FlowHead) {
+        guard !self.filter.statuses.isEmpty else { return }
+        if self.filter.accepts(head.status) { self.shown?.insert(head.flow) } else { self.shown?.remove(head.flow) }
+        if let count = self.shown?.count, count > Self.maximumShown { self.shown = nil }
     }
 
     /// Loads the list again if a change was dropped and the socket is writable. Called when the socket becomes writable, and
@@ -57,7 +86,9 @@ final class FeedReader {
         self.isLoading = true
         let startedAt = self.shard.now()
         let query = FlowQuery(
-            account: self.stream.principal.account, order: .newest, limit: self.shard.services.configuration.feedPage)
+            account: self.stream.principal.account, statuses: self.filter.statuses, order: .newest,
+            idRanges: self.filter.idRanges, includesDeleted: self.filter.statuses.contains(.deleted),
+            limit: self.shard.services.configuration.feedPage)
         self.shard.load { services in
             try await services.manager.list(query)
         } then: { [self] (list: FlowList?) in
@@ -78,14 +109,22 @@ final class FeedReader {
     /// Sends a list of flows, and then the buffered changes whose version is above the one in the list.
     private func sendPage(_ list: FlowList) {
         self.hasSentPage = true
-        self.stream.send([FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) })])
+        let flows = list.flows.filter { self.stream.principal.maySubscribe($0.flow) }
+        self.stream.send([FeedEvents.first(flows)])
+        self.shown = []
+        for head in flows { self.remember(head) }
         let sentVersions = Self.versions(list)
-        let newer = self.pendingChanges.filter { head in sentVersions[head.flow].map { $0 < head.version } ?? true }
-        if !newer.isEmpty { self.send(newer) }
+        self.send(self.pendingChanges.filter { head in sentVersions[head.flow].map { $0 < head.version } ?? true })
     }
 
-    /// Sends an event `flow` for each changed flow.
+    /// Sends an event `flow` for each of the changes that concern the client.
     private func send(_ heads: [FlowHead]) {
+        let heads = heads.filter { head in
+            guard self.concernsClient(head) else { return false }
+            self.remember(head)
+            return true
+        }
+        guard !heads.isEmpty else { return }
         self.stream.send(heads.map { FeedEvents.change($0) })
     }
 

@@ -34,7 +34,7 @@ extension FlowFanout {
             view.addLive(subscription)
         } else {
             // The load in flight, if there is one, belongs to this fan-out. Its result is not sent.
-            subscription.reader.loadFailed()
+            subscription.loadFailed()
         }
     }
 
@@ -59,6 +59,7 @@ extension FlowFanout {
             view.leave(subscription)
             subscription.move(to: self)
             self.join(subscription)
+            subscription.readerMayAdvance()
         }
     }
 

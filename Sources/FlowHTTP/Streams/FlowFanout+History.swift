@@ -23,12 +23,12 @@ extension FlowFanout {
                 if epoch != self.epoch || !self.isOpen {
                     // The loaded state belongs to a previous epoch. The readers continue when the fan-out is open in the new
                     // epoch.
-                    waiter.reader.loadFailed()
+                    waiter.loadFailed()
                 } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
                 } else {
                     // The read failed. The next tick repeats it: an immediate retry would flood a store that is unavailable.
-                    waiter.reader.loadFailed()
+                    waiter.loadFailed()
                     continue
                 }
                 waiter.stream.advanceReaders()
@@ -87,7 +87,7 @@ extension FlowFanout {
             var blocks = PerForm<StreamBlock>()
             for waiter in waiters where !waiter.reader.hasEnded && waiter.fanout === self {
                 if epoch != self.epoch || !self.isOpen {
-                    waiter.reader.loadFailed()
+                    waiter.loadFailed()
                 } else if let page {
                     if let owner = page.head?.account, owner != waiter.stream.principal.account {
                         self.moveToAbsentView(waiter)
@@ -102,7 +102,7 @@ extension FlowFanout {
                         }
                     waiter.stream.sendPage(frames, shared: shared, storeHead: page.headVersion, for: waiter)
                 } else {
-                    waiter.reader.loadFailed()
+                    waiter.loadFailed()
                     continue
                 }
                 waiter.stream.advanceReaders()

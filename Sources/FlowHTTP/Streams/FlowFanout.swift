@@ -48,7 +48,9 @@ final class FlowFanout {
     var absentView: FlowFanout?
     /// Whether this is the absent view of another fan-out.
     let isAbsentView: Bool
-    /// The streams that wait for the fan-out to be open.
+    /// Number of opening streams that have this flow.
+    var openingStreams = 0
+    /// Those of them that wait for the fan-out to be open.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
     /// The live subscriptions and the pass over them; see FlowFanout+Pass.swift.
@@ -109,7 +111,10 @@ final class FlowFanout {
         let waiters = self.openWaiters
         self.openWaiters = [:]
         for stream in waiters.values { stream.flowOpened() }
-        self.forEachSubscription { $0.stream.advanceReaders() }
+        self.forEachSubscription { subscription in
+            subscription.readerMayAdvance()
+            subscription.stream.advanceReaders()
+        }
     }
 
     /// Receives the next durable events. Those at or below ``version`` were delivered before and are ignored.

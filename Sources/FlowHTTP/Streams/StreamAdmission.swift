@@ -76,7 +76,7 @@ struct StreamAdmission {
         if isHead {
             return .head(StreamHead(request, account: principal.account, epoch: self.shard.services.manager.epoch))
         }
-        guard let number = self.shard.services.admit(principal) else {
+        guard let number = self.shard.services.admit(principal, request) else {
             return .full(StreamEncoder(request).closing(.full, retryMilliseconds: self.shard.jitteredRetry()))
         }
         return .open(AdmittedStream(number: number, principal: principal, request: request))

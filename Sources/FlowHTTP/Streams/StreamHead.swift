@@ -12,7 +12,7 @@ struct StreamHead: Sendable {
     init?(_ request: StreamRequest, account: String, epoch: Epoch) {
         guard !request.isFeed else { return nil }
         let plan = ResumePlan(
-            cursor: request.cursor, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
+            position: request.position, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
         self.versions = plan.startPoints.compactMap { startPoint -> Version? in
             if case .after(let version) = startPoint { version } else { nil }
         }

@@ -5,8 +5,8 @@ import HTTPTypes
 struct StreamRequest {
     /// The flows in ascending order, without duplicates; empty for the feed.
     var flows: [FlowID]
-    /// The position to resume from, sent as `Last-Event-ID` or `?last_event_id=`.
-    var cursor = Cursor.none
+    /// The position to resume from.
+    var position = StreamPosition.shared(.none)
     /// Whether a new subscriber starts with a snapshot: `false` with `?snapshot=0`.
     var wantsSnapshot = true
     /// Whether the stream gets `presence` events: `true` with `?presence=1`.
@@ -15,16 +15,27 @@ struct StreamRequest {
     var types: Set<EventType>?
     /// Whether the request is for `/v1/feed`.
     var isFeed = false
+    /// The flows that the feed shows.
+    var filter = FlowFilter.all
     /// How the blocks are encoded: `?event=` and `?pad=`.
     var encoding = EncodingOptions()
     /// The client's IP address, for the connection registry.
     var remote = "unknown"
 
     /// Whether the stream has one cursor for several flows.
-    var hasSharedCursor: Bool { self.flows.count > 1 }
+    var hasSharedCursor: Bool {
+        switch self.position {
+        case .shared: self.flows.count > 1
+        case .each: false
+        }
+    }
+
+    /// Maximum number of event types of a filter, and of ids and statuses of the feed's.
+    private static let maximumFilter = 64
 
     /// A request that can never be answered with a stream. Temporary conditions are reported inside a stream instead.
     struct Malformed: Error {
+        var status = HTTPResponse.Status.badRequest
         var code: String
         var detail: String
     }
@@ -32,37 +43,66 @@ struct StreamRequest {
     /// Whether a request is for an event stream, or by HEAD for the head of its response.
     static func isStream(method: HTTPRequest.Method, path: Substring) -> Bool {
         guard method == .get || method == .head else { return false }
-        if path == "/v1/events" || path == "/v1/feed" { return true }
+        if path == Self.sharedPath || path == "/v1/feed" { return true }
         return path.hasPrefix("/v1/flows/") && path.hasSuffix("/events")
     }
 
-    /// Parses the target and the `Last-Event-ID` of a request.
-    /// - Parameter maximumFlows: maximum number of flows of one stream.
-    /// - Throws: ``Malformed`` for an invalid flow id or event type, or too many of them.
+    /// Whether a request is for an event stream whose flows are in its body: `POST` or `QUERY` of `/v1/events`.
+    static func isStreamWithBody(method: HTTPRequest.Method, path: Substring) -> Bool {
+        (method == .post || method == .query) && path == Self.sharedPath
+    }
+
+    /// The path of streams of several flows.
+    private static let sharedPath = "/v1/events"
+
+    /// Parses the target and the `Last-Event-ID` of a request without a body.
+    /// - Parameters:
+    ///   - lastEventID: the header field. If there are several, they are separated by commas, and the last one counts.
+    ///   - maximumFlows: maximum number of flows of one stream.
+    /// - Throws: ``Malformed`` for an invalid flow id, event type, pattern or status, or too many of them.
     init(path: Substring, query: Substring, lastEventID: String?, maximumFlows: Int) throws(Malformed) {
         self.flows = []
         let parameters = QueryParameters(query)
         self.encoding = try EncodingOptions(parameters)
         if path == "/v1/feed" {
             self.isFeed = true
+            self.filter = try Self.readFilter(parameters)
             return
         }
-        if path == "/v1/events" {
+        if path == Self.sharedPath {
             try self.readFlows(parameters, maximum: maximumFlows)
         } else {
             let name = path.dropFirst("/v1/flows/".count).dropLast("/events".count)
             guard let decoded = PercentDecoding.decode(name), let flow = FlowID(decoded) else { throw Self.badFlowID }
             self.flows = [flow]
         }
-        if let header = lastEventID, !header.isEmpty {
-            self.cursor = Cursor(header)
-        } else if let parameter = parameters.first("last_event_id") {
-            self.cursor = Cursor(parameter)
-        }
+        self.position = .shared(Self.cursor(header: lastEventID, parameters))
         self.wantsSnapshot = parameters.first("snapshot") != "0"
         self.wantsPresence = parameters.first("presence") == "1"
-        if let types = parameters.first("types"), !types.isEmpty { self.types = try Self.readTypes(types) }
+        if let types = parameters.first("types"), !types.isEmpty {
+            self.types = try Self.readTypes(types.split(separator: ",", maxSplits: Self.maximumFilter + 1))
+        }
     }
+
+    // MARK: Cursor
+
+    /// The cursor of a request: that of the header field, else the last one among the parameters.
+    ///
+    /// An `EventSource` reconnects with the header field and an unchanged target, whose parameter is the older position. A
+    /// client that cannot set the header field appends a parameter to a target that may have one.
+    private static func cursor(header: String?, _ parameters: QueryParameters) -> Cursor {
+        let sent = header.flatMap { $0.split(separator: ",").last }.map { Cursor(sent: $0) } ?? .none
+        if sent != .none { return sent }
+        return parameters.last(where: Self.isCursor).map { Cursor(sent: $0) } ?? .none
+    }
+
+    /// Whether a parameter has a cursor: `last_event_id`, `lastEventId`, `lastEventID`, `Last-Event-ID`.
+    private static func isCursor(_ name: String) -> Bool {
+        guard (11...13).contains(name.utf8.count) else { return false }
+        return ["last_event_id", "lasteventid", "last-event-id"].contains(name.lowercased())
+    }
+
+    // MARK: Flows
 
     /// Reads the parameters `flow`; at least one is required.
     private mutating func readFlows(_ parameters: QueryParameters, maximum: Int) throws(Malformed) {
@@ -78,17 +118,19 @@ struct StreamRequest {
             throw Malformed(
                 code: "too_many_flows",
                 detail: "\(flows.count) flows exceed the maximum of \(maximum) (FLOWHUB_MAX_FLOWS_PER_CONNECTION). "
-                    + "Use several streams.")
+                    + "Send them as the body of POST /v1/events, or use several streams.")
         }
         self.flows = flows.sorted()
     }
 
-    /// Parses the value of `types`, at most 64 event types.
-    private static func readTypes(_ text: String) throws(Malformed) -> Set<EventType> {
+    // MARK: Filters
+
+    /// Parses the names of event types.
+    static func readTypes(_ names: [some StringProtocol]) throws(Malformed) -> Set<EventType> {
+        if names.count > Self.maximumFilter {
+            throw Malformed(code: "too_many_types", detail: "types must have at most \(Self.maximumFilter) event types.")
+        }
         var types = Set<EventType>()
-        // What follows the 65th name is not split.
-        let names = text.split(separator: ",", maxSplits: 65)
-        if names.count > 64 { throw Malformed(code: "too_many_types", detail: "types must have at most 64 event types.") }
         for name in names {
             guard let type = EventType(name) else {
                 throw Malformed(
@@ -99,6 +141,33 @@ struct StreamRequest {
             types.insert(type)
         }
         return types
+    }
+
+    /// Reads the parameters `flow` and `status` of the feed.
+    private static func readFilter(_ parameters: QueryParameters) throws(Malformed) -> FlowFilter {
+        var patterns: [FlowPattern] = []
+        for text in parameters.all("flow") {
+            guard let pattern = FlowPattern(text) else {
+                throw Malformed(
+                    code: "bad_parameter", detail: "The parameter flow must be a flow id, or a prefix of ids followed by *.")
+            }
+            patterns.append(pattern)
+        }
+        let statuses = parameters.all("status").flatMap { $0.split(separator: ",", maxSplits: Self.maximumFilter + 1) }
+        if patterns.count > Self.maximumFilter || statuses.count > Self.maximumFilter {
+            throw Malformed(
+                code: "bad_parameter",
+                detail: "The feed can be filtered by at most \(Self.maximumFilter) values of flow and of status each.")
+        }
+        let isValid = statuses.allSatisfy { status in
+            status.utf8.count <= FlowStatus.maximumLength && status.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
+        }
+        guard isValid else {
+            throw Malformed(
+                code: "bad_parameter",
+                detail: "A status has at most \(FlowStatus.maximumLength) bytes and no control characters.")
+        }
+        return FlowFilter(patterns: patterns, statuses: Set(statuses.map { FlowStatus(stored: String($0)) }))
     }
 
     static let badFlowID = Malformed(

@@ -5,6 +5,18 @@ import Synchronization
 
 /// The services and counters that the event loops share. Safe to use from any thread.
 final class StreamServices: Sendable {
+    /// Numbers of streams, and of the flows of those with several flows.
+    private struct Share {
+        var streams = 0
+        var flows = 0
+    }
+
+    private struct Admitted {
+        var total = Share()
+        /// By account and subject.
+        var subjects: [String: Share] = [:]
+    }
+
     let instance: String
     let configuration: StreamConfiguration
     let manager: StateManager
@@ -17,13 +29,12 @@ final class StreamServices: Sendable {
     let logger: Logger
 
     let queuedBytesBudget = QueuedBytesBudget()
-    private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
     /// Number of new streams that were closed instead of opened because of a limit, by reason.
     private let refusals = Mutex<[ClosingReason: Int]>([:])
-    /// Number of streams by account and subject.
-    private let bySubject = Mutex<[String: Int]>([:])
+    /// The admitted streams.
+    private let admitted = Mutex(Admitted())
 
     private let work: AsyncStream<@Sendable () async -> Void>.Continuation
     private let registryChangeContinuation: AsyncStream<[RegistryChange]>.Continuation
@@ -62,47 +73,59 @@ final class StreamServices: Sendable {
 
     // MARK: Admission
 
-    /// Number of streams that ``admit(_:)`` has counted, over all event loops.
-    var streamCount: Int { self.streams.load(ordering: .relaxed) }
+    /// Number of streams that ``admit(_:_:)`` has counted, over all event loops.
+    var streamCount: Int { self.admitted.withLock { $0.total.streams } }
+    /// Number of flows of the streams with several flows, over all event loops.
+    var streamFlowCount: Int { self.admitted.withLock { $0.total.flows } }
     var isDraining: Bool { self.draining.load(ordering: .relaxed) }
     /// From now on new streams are closed immediately, with the reason `drain`.
     func startDraining() { self.draining.store(true, ordering: .relaxed) }
 
-    /// Counts a new stream, unless the limit of streams of the instance or of the subject is reached.
+    /// Counts a new stream and its flows, unless a limit of the instance or of the subject is reached.
     /// - Returns: the number of the stream; `nil` if a limit is reached.
-    func admit(_ principal: Principal) -> UInt64? {
-        let limit = self.configuration.maximumConnections
-        guard self.streams.add(1, ordering: .relaxed).newValue <= limit else {
-            self.streams.subtract(1, ordering: .relaxed)
+    func admit(_ principal: Principal, _ request: StreamRequest) -> UInt64? {
+        let flows = Self.countedFlows(request)
+        let configuration = self.configuration
+        let fits = self.admitted.withLock { admitted in
+            guard admitted.total.streams < configuration.maximumConnections,
+                admitted.total.flows + flows <= configuration.maximumStreamFlows
+            else { return false }
+            if let subject = Self.subject(principal) {
+                let share = admitted.subjects[subject] ?? Share()
+                guard share.streams < configuration.maximumConnectionsPerSubject,
+                    share.flows + flows <= configuration.maximumFlowsPerSubject
+                else { return false }
+                admitted.subjects[subject] = Share(streams: share.streams + 1, flows: share.flows + flows)
+            }
+            admitted.total.streams += 1
+            admitted.total.flows += flows
+            return true
+        }
+        guard fits else {
             self.countRefusal(.full)
             return nil
-        }
-        if !principal.isOpen {
-            let key = "\(principal.account) \(principal.subject)"
-            let limit = self.configuration.maximumConnectionsPerSubject
-            let fits = self.bySubject.withLock { subjects in
-                guard subjects[key, default: 0] < limit else { return false }
-                subjects[key, default: 0] += 1
-                return true
-            }
-            guard fits else {
-                self.streams.subtract(1, ordering: .relaxed)
-                self.countRefusal(.full)
-                return nil
-            }
         }
         return self.nextNumber.add(1, ordering: .relaxed).newValue
     }
 
-    /// Subtracts a closed stream from the numbers of streams to which ``admit(_:)`` has added it.
-    func release(_ principal: Principal) {
-        self.streams.subtract(1, ordering: .relaxed)
-        guard !principal.isOpen else { return }
-        let key = "\(principal.account) \(principal.subject)"
-        self.bySubject.withLock { subjects in
-            guard let count = subjects[key] else { return }
-            subjects[key] = count > 1 ? count - 1 : nil
+    /// Subtracts a closed stream and its flows from the numbers to which ``admit(_:_:)`` has added them.
+    func release(_ principal: Principal, _ request: StreamRequest) {
+        let flows = Self.countedFlows(request)
+        self.admitted.withLock { admitted in
+            admitted.total.streams -= 1
+            admitted.total.flows -= flows
+            guard let subject = Self.subject(principal), let share = admitted.subjects[subject] else { return }
+            admitted.subjects[subject] =
+                share.streams > 1 ? Share(streams: share.streams - 1, flows: share.flows - flows) : nil
         }
+    }
+
+    /// Number of flows that a stream adds to the numbers of flows. A stream of one flow is limited as a stream only.
+    private static func countedFlows(_ request: StreamRequest) -> Int { request.flows.count > 1 ? request.flows.count : 0 }
+
+    /// The key of a principal's numbers; `nil` on a hub without keys, where all clients have the same principal.
+    private static func subject(_ principal: Principal) -> String? {
+        principal.isOpen ? nil : "\(principal.account) \(principal.subject)"
     }
 
     /// Counts a new stream that is closed instead of opened because of a limit.
@@ -150,8 +173,15 @@ public struct StreamConfiguration: Sendable {
     public var eventLoops = 1
     /// `FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER`: queued bytes above which a stream is not writable.
     public var maximumQueuedBytesPerSubscriber = 65_536
-    /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`: maximum number of flows of one stream.
-    public var maximumFlows = 12
+    /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`: maximum number of flows of one stream that are named in its target.
+    public var maximumFlows = 100
+    /// `FLOWHUB_MAX_FLOWS_PER_POST`: maximum number of flows of one stream that are named in the request's body.
+    public var maximumFlowsInBody = 1_000
+    /// `FLOWHUB_MAX_FLOWS_PER_SUBJECT`: maximum number of flows of all streams with several flows of one subject of an account. Not
+    /// applied to a hub without keys.
+    public var maximumFlowsPerSubject = 20_000
+    /// `FLOWHUB_MAX_STREAM_FLOWS`: maximum number of flows of all streams with several flows.
+    public var maximumStreamFlows = 1_000_000
     /// Limits of the latest transients of one flow.
     public var transients = TransientLimits()
     /// Maximum number of flows in the feed's `flows` event.

@@ -24,8 +24,8 @@ final class StreamShard {
     private(set) var streamCount = 0
     /// Terminal flows whose subscriptions stay open for late events.
     var lingeringFlows = Set<FlowID>()
-    /// Flows whose fan-out has no subscription. At the next tick such a fan-out is removed, unless an opening stream waits for
-    /// it.
+    /// Flows whose fan-out has no subscription. At the next tick such a fan-out is removed, unless it is one of an opening
+    /// stream.
     private var emptyFanouts = Set<FlowID>()
     /// Streams that wait for the fan-outs of their flows to be open.
     private(set) var openingStreams: [ObjectIdentifier: EventStream] = [:]
@@ -93,29 +93,25 @@ final class StreamShard {
             return
         }
         self.openingStreams[ObjectIdentifier(stream)] = stream
+        for flow in stream.request.flows { self.fanout(of: flow).openingStreams += 1 }
         self.proceed(with: stream)
     }
 
-    /// Starts the stream if the fan-outs of all its flows are open (``FlowFanout/isOpen``). Otherwise creates the missing
-    /// fan-outs and watches their flows; each fan-out causes another call of this function when it becomes open. A flow of
-    /// another account is like one that does not exist.
+    /// Starts the stream if the fan-outs of all its flows are open (``FlowFanout/isOpen``). Otherwise this function is called
+    /// again when those that are not have become open. A flow of another account is like one that does not exist.
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
             self.startFeed(stream)
             return
         }
-        var isReady = true
-        var fanouts: [FlowFanout] = []
-        for flow in stream.request.flows {
-            let fanout = self.fanout(of: flow)
-            fanouts.append(fanout)
-            if !fanout.isOpen {
-                isReady = false
-                fanout.openWaiters[ObjectIdentifier(stream)] = stream
-            }
+        var fanouts = stream.request.flows.map { self.fanout(of: $0) }
+        stream.awaitedFlows = 0
+        for fanout in fanouts where !fanout.isOpen {
+            fanout.openWaiters[ObjectIdentifier(stream)] = stream
+            stream.awaitedFlows += 1
         }
-        guard isReady else { return }
+        guard stream.awaitedFlows == 0 else { return }
         fanouts = fanouts.map { $0.fanout(for: stream.principal.account) }
         if let claimed = stream.claimedVersions, fanouts.allSatisfy({ $0.head?.status.isTerminal == true }),
             zip(fanouts, claimed).allSatisfy({ $0.version == $1 })
@@ -144,9 +140,9 @@ final class StreamShard {
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
                 return
             }
-            let ended = zip(flows, claimed).allSatisfy { flow, version in
-                heads.contains { $0.flow == flow && $0.version == version && $0.status.isTerminal }
-            }
+            var ends: [FlowID: Version] = [:]
+            for head in heads where head.status.isTerminal { ends[head.flow] = head.version }
+            let ended = zip(flows, claimed).allSatisfy { flow, version in ends[flow] == version }
             if ended {
                 stream.reject(.noContent)
             } else {
@@ -169,6 +165,16 @@ final class StreamShard {
                 "connection": .stringConvertible(stream.number), "flows": .stringConvertible(stream.request.flows.count),
             ])
         stream.start(fanouts: fanouts)
+        self.openingEnded(stream)
+    }
+
+    /// Lets the fan-outs of a stream's flows go, which were kept for it while it was opening. Those that it has joined stay.
+    private func openingEnded(_ stream: EventStream) {
+        for flow in stream.request.flows {
+            guard let fanout = self.fanouts[flow] else { continue }
+            fanout.openingStreams -= 1
+            fanout.openWaiters[ObjectIdentifier(stream)] = nil
+        }
     }
 
     /// Starts a stream of `/v1/feed`.
@@ -186,9 +192,9 @@ final class StreamShard {
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
         self.services.logger.debug("Stream closed", metadata: ["connection": .stringConvertible(stream.number)])
-        self.services.release(stream.principal)
+        self.services.release(stream.principal, stream.request)
         if self.openingStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
-            for flow in stream.request.flows { self.fanouts[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }
+            self.openingEnded(stream)
             return
         }
         self.heartbeatWheel.remove(stream)
@@ -224,11 +230,11 @@ final class StreamShard {
     /// reconnects finds the recent frames in memory.
     func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
-    /// Removes the fan-outs without subscriptions for which no stream waits, and ends this loop's interest in their flows.
+    /// Removes the fan-outs without subscriptions that no opening stream needs, and ends this loop's interest in their flows.
     func removeEmptyFanouts() {
         for flow in self.emptyFanouts {
             guard let fanout = self.fanouts[flow] else { continue }
-            guard fanout.subscriberCount == 0, fanout.absentView?.subscriberCount ?? 0 == 0, fanout.openWaiters.isEmpty
+            guard fanout.subscriberCount == 0, fanout.absentView?.subscriberCount ?? 0 == 0, fanout.openingStreams == 0
             else { continue }
             self.fanouts[flow] = nil
             self.lingeringFlows.remove(flow)

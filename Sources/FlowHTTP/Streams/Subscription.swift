@@ -1,3 +1,4 @@
+import DequeModule
 import FlowCore
 import NIOCore
 
@@ -20,6 +21,10 @@ final class Subscription {
     var hasUnsentPosition = false
     /// Number of the newest transient event that the subscriber was sent.
     var lastTransient: UInt64 = 0
+    /// Whether the subscription is in the queue of its stream's ``SubscriptionQueue``.
+    fileprivate var isQueued = false
+    /// Whether a snapshot or history page was requested and has not arrived.
+    fileprivate var isLoading = false
 
     /// - Parameters:
     ///   - index: index of the flow in the stream's cursor.
@@ -38,11 +43,63 @@ final class Subscription {
     func reset(_ reason: ResyncReason) {
         self.fanout.removeLive(self)
         self.reader.reset(reason)
+        self.readerMayAdvance()
     }
 
     /// Leaves the live slot. Delivery continues from history when the socket is writable again.
     func fallBehind() {
         self.fanout.removeLive(self)
         self.reader.fellBehind()
+        self.readerMayAdvance()
+    }
+
+    /// Reports a load that failed, or whose result is not needed any more.
+    func loadFailed() {
+        self.reader.loadFailed()
+        self.readerMayAdvance()
+    }
+
+    /// Called when the reader may have a next step: after a load, a reset and when it has fallen behind. The next call of
+    /// ``EventStream/advanceReaders()`` asks it.
+    func readerMayAdvance() { self.stream.queue.append(self) }
+}
+
+/// The subscriptions of a stream whose readers may have a next step, in the order of their turns. So the steps of a stream cost
+/// nothing for those of its flows that are live, however many they are.
+///
+/// A stream has a limited number of loads at a time. Otherwise one with many flows could have a history page of each in memory.
+struct SubscriptionQueue {
+    /// Maximum number of snapshots and history pages that one stream loads at the same time.
+    static let maximumLoads = 8
+
+    private var queued = Deque<Subscription>()
+    private var loads = 0
+
+    /// Adds a subscription at the end, unless it is in the queue or has ended. Its load, if there was one, is over.
+    mutating func append(_ subscription: Subscription) {
+        self.loadEnded(of: subscription)
+        guard !subscription.isQueued, !subscription.reader.hasEnded else { return }
+        subscription.isQueued = true
+        self.queued.append(subscription)
+    }
+
+    /// Takes the first subscription, unless the maximum number of loads is in flight.
+    mutating func next() -> Subscription? {
+        guard self.loads < Self.maximumLoads, let first = self.queued.popFirst() else { return nil }
+        first.isQueued = false
+        return first
+    }
+
+    /// Counts a load that the subscription is about to request.
+    mutating func loadStarts(of subscription: Subscription) {
+        subscription.isLoading = true
+        self.loads += 1
+    }
+
+    /// Subtracts the load of a subscription, if it has one.
+    mutating func loadEnded(of subscription: Subscription) {
+        guard subscription.isLoading else { return }
+        subscription.isLoading = false
+        self.loads -= 1
     }
 }

@@ -70,9 +70,20 @@ extension PostgresFlowStore {
         var parameters = ParameterList()
         parameters.add(query.account)
         var conditions = ["client_account_id = $1"]
-        if let status = query.status {
+        if query.statuses.count == 1, let status = query.statuses.first {
             parameters.add(status.rawValue)
             conditions.append("status = $\(parameters.count)")
+        } else if !query.statuses.isEmpty {
+            parameters.add(query.statuses.map(\.rawValue))
+            conditions.append("status = ANY ($\(parameters.count))")
+        }
+        if !query.idRanges.isEmpty {
+            let ranges = FlowQuery.padded(query.idRanges).map { range in
+                parameters.add(range.lowerBound)
+                parameters.add(range.upperBound)
+                return "id BETWEEN $\(parameters.count - 1) AND $\(parameters.count)"
+            }
+            conditions.append("(\(ranges.joined(separator: " OR ")))")
         }
         if !query.includesDeleted { conditions.append("deleted_at IS NULL") }
         let order: String
@@ -81,11 +92,6 @@ extension PostgresFlowStore {
             order = "id"
             parameters.add(after ?? "")
             conditions.append("id > $\(parameters.count)")
-            if let range = query.idRange {
-                parameters.add(range.lowerBound)
-                parameters.add(range.upperBound)
-                conditions.append("id BETWEEN $\(parameters.count - 1) AND $\(parameters.count)")
-            }
         case .changed(let since, let after):
             // The index is sorted by minute, so only the flows of the same minute have to be sorted by time and id.
             order = "changed_minute, updated_at, id"

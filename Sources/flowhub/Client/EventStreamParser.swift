@@ -24,6 +24,10 @@ struct EventStreamParser {
     /// Maximum number of bytes of a line plus the data of its block.
     let limit: Int
 
+    /// Whether an event without an `id:` has the id of the block before, as in an `EventSource`. `false` for a stream of several
+    /// flows with a cursor each: there the block before may be of another flow, and such an event has an empty id.
+    let inheritsID: Bool
+
     /// The most recent `id:` of a complete block, to send as `Last-Event-ID`. Empty: no block had an `id:` yet.
     private(set) var cursor: String
 
@@ -35,7 +39,8 @@ struct EventStreamParser {
     private var data: [UInt8] = []
     private var pendingID: String
 
-    init(cursor: String = "", limit: Int = 16 * 1_048_576) {
+    init(cursor: String = "", inheritsID: Bool = true, limit: Int = 16 * 1_048_576) {
+        self.inheritsID = inheritsID
         self.cursor = cursor
         self.pendingID = cursor
         self.limit = limit
@@ -104,6 +109,7 @@ struct EventStreamParser {
         defer {
             self.type = ""
             self.data.removeAll(keepingCapacity: true)
+            if !self.inheritsID { self.pendingID = "" }
         }
         guard !self.data.isEmpty else {
             if moved { items.append(.cursor(self.cursor)) }
@@ -121,6 +127,7 @@ struct EventStreamParser {
 struct ServerEvent: Hashable, Sendable {
     var type: String
     var data: String
-    /// The stream's cursor after this event. An event without `id:` has the cursor of the block before. Empty: no cursor yet.
+    /// The cursor after this event. An event without `id:` has the cursor of the block before, if the parser inherits it. Empty:
+    /// no cursor.
     var id: String
 }

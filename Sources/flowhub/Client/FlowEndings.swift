@@ -43,7 +43,7 @@ struct FlowEndings: Hashable, Sendable {
         case "closing":
             guard data.member("reconnect")?.boolValue == false else { return }
             let reason = data.member("reason")?.stringValue ?? ""
-            for flow in named.map({ [$0] }) ?? self.flows { self.closed[flow] = reason }
+            for flow in named.map({ [$0] }) ?? self.flows where self.closed[flow] == nil { self.closed[flow] = reason }
         default:
             break
         }

@@ -109,9 +109,15 @@ struct HubClient {
     }
 
     /// Opens an event stream. The caller checks the status and reads the body.
-    /// - Parameter cursor: sent as `Last-Event-ID` unless empty.
-    func open(_ target: String, cursor: String) async throws -> HTTPClientResponse {
-        var request = self.prepared(.get, target)
+    /// - Parameters:
+    ///   - cursor: sent as `Last-Event-ID` unless empty.
+    ///   - body: JSON to send with POST; empty: GET.
+    func open(_ target: String, cursor: String = "", body: [UInt8] = []) async throws -> HTTPClientResponse {
+        var request = self.prepared(body.isEmpty ? .get : .post, target)
+        if !body.isEmpty {
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(ByteBuffer(bytes: body))
+        }
         request.headers.add(name: "Accept", value: "text/event-stream")
         request.headers.add(name: "Cache-Control", value: "no-cache")
         if !cursor.isEmpty { request.headers.add(name: "Last-Event-ID", value: cursor) }

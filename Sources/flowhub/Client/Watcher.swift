@@ -3,14 +3,15 @@ import FlowCore
 import NIOCore
 import NIOHTTP1
 
-/// Follows flows, on one stream at a time: connects, reads events, and reconnects with the cursor when the stream ends,
+/// Follows flows, on one stream at a time: connects, reads events, and reconnects with the cursors when the stream ends,
 /// until all flows have ended or the hub says not to reconnect.
+///
+/// One flow is requested by GET, several by POST: then each flow has a cursor of its own, and the hub accepts many.
 struct Watcher {
     /// Something to show: an event, or a change of the connection.
     enum Notice {
-        /// The hub has answered the request with a stream. `cursor`: the position after which the stream continues; empty for a
-        /// new subscriber.
-        case connected(cursor: String)
+        /// The hub has answered the request with a stream, which continues after these positions.
+        case connected(WatchPositions)
         /// An event of the stream.
         case event(ServerEvent)
         /// The connection failed or was lost, or the hub temporarily rejected the stream. The next attempt follows after
@@ -26,27 +27,38 @@ struct Watcher {
         case finished
     }
 
+    /// What to request beside the flows.
+    struct Options {
+        /// The wanted event types; empty for all.
+        var types: [EventType] = []
+        var wantsSnapshot = true
+        var wantsPresence = false
+    }
+
     let client: HubClient
-    let target: String
+    let options: Options
     let endsWhenFinished: Bool
     /// Seconds without a working connection after which ``run(_:)`` fails; 0: never.
     let giveUpAfter: Int
 
     private(set) var endings: FlowEndings
-    private(set) var cursor: String
+    private(set) var positions: WatchPositions
     /// The reason in the event `closing` with which the hub ended the most recent connection; `nil` without such an event.
     private var lastClosingReason: String?
     private var policy = ReconnectPolicy()
     private var generator = SystemRandomNumberGenerator()
 
-    init(client: HubClient, flows: [FlowID], target: String, cursor: String, endsWhenFinished: Bool, giveUpAfter: Int) {
+    init(client: HubClient, positions: WatchPositions, options: Options, endsWhenFinished: Bool, giveUpAfter: Int) {
         self.client = client
-        self.target = target
+        self.options = options
         self.endsWhenFinished = endsWhenFinished
         self.giveUpAfter = giveUpAfter
-        self.endings = FlowEndings(flows)
-        self.cursor = cursor
+        self.endings = FlowEndings(positions.flows)
+        self.positions = positions
     }
+
+    /// Whether each flow has a cursor of its own on the stream.
+    private var hasSeveralFlows: Bool { self.positions.flows.count > 1 }
 
     /// Follows the flows until they end.
     /// - Throws: ``CommandFailure`` if the hub rejects the stream, or if there was no working connection for ``giveUpAfter``
@@ -89,7 +101,7 @@ struct Watcher {
     private mutating func readStream(_ show: (Notice) throws -> Void) async throws -> Ending? {
         let response: HTTPClientResponse
         do {
-            response = try await self.client.open(self.target, cursor: self.cursor)
+            response = try await self.open()
         } catch is CancellationError {
             throw CancellationError()
         } catch {
@@ -113,8 +125,8 @@ struct Watcher {
                 "The response is not an event stream, but of type \"\(Terminal.sanitized(contentType))\". Check --url.")
         }
         self.lastClosingReason = nil
-        try show(.connected(cursor: self.cursor))
-        var parser = EventStreamParser(cursor: self.cursor)
+        try show(.connected(self.positions))
+        var parser = EventStreamParser(cursor: self.positions.single, inheritsID: !self.hasSeveralFlows)
         var shown: Result<Ending?, any Error> = .success(nil)
         do {
             reading: for try await chunk in response.body {
@@ -123,7 +135,6 @@ struct Watcher {
                     if case .success(nil) = shown { continue }
                     break reading
                 }
-                self.cursor = parser.cursor
             }
         } catch {
             throw try Self.interruption(error)
@@ -138,13 +149,19 @@ struct Watcher {
         case .retry(let milliseconds):
             self.policy.receivedRetry(milliseconds: milliseconds)
         case .cursor(let cursor):
-            self.cursor = cursor
+            if !self.hasSeveralFlows { self.positions.move(self.positions.flows[0], to: cursor) }
             self.policy.delivered()
-        case .event(let event):
-            self.cursor = event.id
+        case .event(var event):
+            let data = try? JSONText(validating: event.data.utf8)
+            if !self.hasSeveralFlows {
+                self.positions.move(self.positions.flows[0], to: event.id)
+            } else if let flow = data?.member("flow_id")?.stringValue.flatMap({ FlowID($0) }) {
+                if !event.id.isEmpty { self.positions.move(flow, to: event.id) }
+                event.id = self.positions.cursors[flow] ?? ""
+            }
             if event.type != "closing" { self.policy.delivered() }
             try show(.event(event))
-            if let data = try? JSONText(validating: event.data.utf8) {
+            if let data {
                 self.endings.read(event.type, data)
                 if event.type == "closing" {
                     self.lastClosingReason = data.member("reason")?.stringValue.map { Terminal.sanitized($0) }
@@ -154,6 +171,45 @@ struct Watcher {
             if self.endsWhenFinished, self.endings.allFinished { return .finished }
         }
         return nil
+    }
+
+    /// Requests the stream: of the only flow, or of those that the hub has not closed.
+    private func open() async throws -> HTTPClientResponse {
+        let flows = self.positions.flows
+        guard self.hasSeveralFlows else {
+            var query: [String] = []
+            if !self.options.types.isEmpty {
+                query.append("types=\(self.options.types.map(\.rawValue).joined(separator: ","))")
+            }
+            if !self.options.wantsSnapshot { query.append("snapshot=0") }
+            if self.options.wantsPresence { query.append("presence=1") }
+            let target = "/v1/flows/\(flows[0])/events" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
+            return try await self.client.open(target, cursor: self.positions.single)
+        }
+        let body = JSONText.object { writer in
+            writer.key("flows")
+            writer.beginArray()
+            for flow in flows where self.endings.closed[flow] == nil {
+                writer.beginObject()
+                writer.key("flow_id")
+                writer.value(flow.rawValue)
+                writer.key("after")
+                if let cursor = self.positions.cursors[flow] { writer.value(cursor) } else { writer.null() }
+                writer.endObject()
+            }
+            writer.endArray()
+            if !self.options.types.isEmpty {
+                writer.key("types")
+                writer.beginArray()
+                for type in self.options.types { writer.value(type.rawValue) }
+                writer.endArray()
+            }
+            writer.key("snapshot")
+            writer.value(self.options.wantsSnapshot)
+            writer.key("presence")
+            writer.value(self.options.wantsPresence)
+        }
+        return try await self.client.open("/v1/events", body: body.bytes)
     }
 
     /// A message without the period at its end, so that text can be appended.

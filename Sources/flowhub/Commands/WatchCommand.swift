@@ -27,7 +27,7 @@ struct WatchCommand: AsyncParsableCommand {
             With --until-finished: 0 if every flow completed, 1 if one failed, was cancelled or deleted.
             """)
 
-    @Argument(help: "The ids of the flows, at most 12.")
+    @Argument(help: "The ids of the flows, at most 1,000.")
     var flow: [String]
 
     @OptionGroup var options: HubOptions
@@ -55,17 +55,18 @@ struct WatchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Seconds without a working connection after which watch exits; 0: never.", valueName: "s"))
     var giveUp = 120
 
-    /// Maximum number of flows of one stream that any hub accepts.
-    static let maximumFlows = 12
+    /// Maximum number of flows of one stream that a hub accepts by default.
+    static let maximumFlows = 1_000
 
     func run() async throws {
         let flows = try self.flows()
-        let target = try self.target(flows)
-        let cursor = try self.cursor()
+        let options = Watcher.Options(
+            types: try self.eventTypes(), wantsSnapshot: !self.noSnapshot, wantsPresence: self.presence)
+        let positions = try self.positions(flows)
         guard self.giveUp >= 0 else { throw CommandFailure(.usage, "--give-up must be 0 or higher, not \(self.giveUp).") }
         try await self.options.withClient { client in
             var watcher = Watcher(
-                client: client, flows: flows, target: target, cursor: cursor, endsWhenFinished: self.untilFinished,
+                client: client, positions: positions, options: options, endsWhenFinished: self.untilFinished,
                 giveUpAfter: self.giveUp)
             let palette = Palette(isOn: Terminal.isColorful && !self.options.json)
             var printer = EventPrinter(
@@ -73,10 +74,10 @@ struct WatchCommand: AsyncParsableCommand {
                 width: palette.isOn ? Terminal.width : nil)
             let ending = try await watcher.run { notice in
                 switch notice {
-                case .connected(let cursor):
-                    Terminal.note(
-                        "connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", continuing after \(Terminal.sanitized(cursor))")"
-                    )
+                case .connected(let positions):
+                    let cursor = Terminal.sanitized("\(positions)")
+                    let place = cursor.isEmpty ? "" : ", continuing after \(cursor)"
+                    Terminal.note("connected to \(client.hub.host)\(place)")
                 case .lost(let reason, let milliseconds):
                     Terminal.note("not connected: \(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
                 case .event(let event):
@@ -100,7 +101,8 @@ struct WatchCommand: AsyncParsableCommand {
             watcher.endings.statuses[flow].map { "\(flow) \(Terminal.sanitized($0.rawValue))" }
         }
         var summary = statuses.isEmpty ? "the hub has no further events" : statuses.joined(separator: ", ")
-        if !watcher.cursor.isEmpty { summary += "; cursor \(Terminal.sanitized(watcher.cursor))" }
+        let cursor = "\(watcher.positions)"
+        if !cursor.isEmpty { summary += "; cursor \(Terminal.sanitized(cursor))" }
         Terminal.note("ended: \(summary)")
         guard self.untilFinished else { return }
         if watcher.endings.flows.contains(where: { watcher.endings.statuses[$0]?.rawValue != "completed" }) { throw ExitCode(1) }
@@ -110,9 +112,10 @@ struct WatchCommand: AsyncParsableCommand {
     /// - Throws: ``CommandFailure`` of kind `usage` if an id is invalid or there are more than ``maximumFlows``.
     private func flows() throws(CommandFailure) -> [FlowID] {
         var flows: [FlowID] = []
+        var seen = Set<FlowID>()
         for text in self.flow {
             let flow = try FlowID.argument(text)
-            if !flows.contains(flow) { flows.append(flow) }
+            if seen.insert(flow).inserted { flows.append(flow) }
         }
         guard flows.count <= Self.maximumFlows else {
             throw CommandFailure(
@@ -122,37 +125,35 @@ struct WatchCommand: AsyncParsableCommand {
         return flows
     }
 
-    /// The request target of the stream, with the options as query.
-    /// - Throws: ``CommandFailure`` of kind `usage` if `--types` is invalid.
-    private func target(_ flows: [FlowID]) throws(CommandFailure) -> String {
-        var query = flows.count == 1 ? [] : flows.map { "flow=\($0)" }
-        if let types = self.types {
-            var names: [String] = []
-            for name in types.split(separator: ",") {
-                guard let type = EventType(name) else {
-                    throw CommandFailure(
-                        .usage, "Invalid event type \"\(Terminal.sanitized(name))\". Use 1 to 64 characters of A-Za-z0-9_.:-")
-                }
-                names.append(type.rawValue)
+    /// The event types of `--types`; empty without the option.
+    /// - Throws: ``CommandFailure`` of kind `usage` if one is invalid.
+    private func eventTypes() throws(CommandFailure) -> [EventType] {
+        guard let types = self.types else { return [] }
+        var names: [EventType] = []
+        for name in types.split(separator: ",") {
+            guard let type = EventType(name) else {
+                throw CommandFailure(
+                    .usage, "Invalid event type \"\(Terminal.sanitized(name))\". Use 1 to 64 characters of A-Za-z0-9_.:-")
             }
-            guard !names.isEmpty else { throw CommandFailure(.usage, "--types must contain at least one event type.") }
-            query.append("types=\(names.joined(separator: ","))")
+            names.append(type)
         }
-        if self.noSnapshot { query.append("snapshot=0") }
-        if self.presence { query.append("presence=1") }
-        let path = flows.count == 1 ? "/v1/flows/\(flows[0])/events" : "/v1/events"
-        return path + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
+        guard !names.isEmpty else { throw CommandFailure(.usage, "--types must contain at least one event type.") }
+        return names
     }
 
-    /// The cursor of `--from`; `0` for `start`, empty without the option.
-    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
-    private func cursor() throws(CommandFailure) -> String {
-        guard let from = self.from else { return "" }
-        if from == "start" { return "0" }
-        guard (1...128).contains(from.utf8.count), from.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw CommandFailure(.usage, "--from must be start or a cursor: the id of an event, which watch prints when it ends.")
+    /// The positions of `--from`; none without the option.
+    /// - Throws: ``CommandFailure`` of kind `usage` if the cursor is invalid, or of other flows.
+    private func positions(_ flows: [FlowID]) throws(CommandFailure) -> WatchPositions {
+        let from = self.from ?? ""
+        let isCursor = from.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+        guard isCursor, self.from != "", let positions = WatchPositions(flows, cursor: from == "start" ? "0" : from) else {
+            throw CommandFailure(
+                .usage,
+                flows.count == 1
+                    ? "--from must be start or a cursor: the id of an event, which watch prints when it ends."
+                    : "--from must be start or the cursor that watch of the same flows has printed when it ended.")
         }
-        return from
+        return positions
     }
 
     /// The wall clock.

@@ -12,8 +12,18 @@ extension Setting {
             "FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT", \.streams.maximumConnectionsPerSubject, 1...10_000_000,
             "Maximum event streams per token subject; further ones get only closing with reason full. Not used without keys."),
         .number(
-            "FLOWHUB_MAX_FLOWS_PER_CONNECTION", \.streams.maximumFlows, 1...12,
-            "Maximum flows of one event stream; a request for more is rejected with 400."),
+            "FLOWHUB_MAX_FLOWS_PER_CONNECTION", \.streams.maximumFlows, 1...100,
+            "Maximum flows of one event stream that a GET names; a request for more is rejected with 400."),
+        .number(
+            "FLOWHUB_MAX_FLOWS_PER_POST", \.streams.maximumFlowsInBody, 1...10_000,
+            "Maximum flows of one event stream that the body of a POST or QUERY names; more are rejected with 400."),
+        .number(
+            "FLOWHUB_MAX_FLOWS_PER_SUBJECT", \.streams.maximumFlowsPerSubject, 1...10_000_000,
+            "Maximum flows of all streams of a token subject that have several; then closing with reason full. Not used without keys."
+        ),
+        .number(
+            "FLOWHUB_MAX_STREAM_FLOWS", \.streams.maximumStreamFlows, 1...100_000_000,
+            "Maximum flows of all streams of the instance that have several, about 1 KiB each; then closing with reason full."),
         .number(
             "FLOWHUB_MAX_QUEUED_BYTES", \.streams.maximumQueuedBytes, 65_536...1_099_511_627_776,
             "Maximum unsent bytes of all streams; with more, new ones are rejected and those with the most bytes are closed."),

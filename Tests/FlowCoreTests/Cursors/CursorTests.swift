@@ -33,18 +33,37 @@ import Testing
         }
     }
 
-    /// Seven digits of base 36 allow for 78 billion events per flow.
-    @Test func cursorOfTwelveFlowsFitsMaximumLength() throws {
-        let flows = (0..<12).map { Sample.id("\($0)") }.sorted()
+    /// Seven digits of base 36 allow for 78 billion events per flow. A longer cursor costs a browser a preflight.
+    @Test(arguments: [
+        (flows: 12, version: Version(78_364_164_095), length: Cursor.maximumPlainLength),
+        (flows: 100, version: Version.max, length: Cursor.maximumLength),
+    ])
+    func cursorOfSeveralFlowsFitsMaximumLength(count: Int, version: Version, length: Int) throws {
+        let flows = (0..<count).map { Sample.id("\($0)") }.sorted()
         let epoch = try #require(Epoch("zzzzzzzzz.zzzzzz"))
         #expect(epoch.description.utf8.count == Epoch.maximumLength)
         var buffer = ByteBuffer()
-        let versions = flows.map { _ -> Version? in 78_364_164_095 }
+        let versions = flows.map { _ -> Version? in version }
         buffer.writeIDLine(.flows(epoch, FlowSetHash(of: flows), versions))
         let id = String(buffer: buffer).dropFirst(4).dropLast()
-        #expect(id.utf8.count <= Cursor.maximumLength)
+        #expect(id.utf8.count <= length)
         #expect(id.utf8.allSatisfy { byte in Array("._~-".utf8).contains(byte) || Character(Unicode.Scalar(byte)).isASCIIName })
         #expect(Cursor(id) == .flows(epoch, FlowSetHash(of: flows), versions))
+    }
+
+    @Test(arguments: [
+        "7.a-9", " 7.a-9\t", "\"7.a-9\"", "W/\"7.a-9\"", " W/\"7.a-9\" ",
+    ])
+    func sentCursorMayHaveTheFormOfAnEntityTag(_ text: String) {
+        #expect(Cursor(sent: text) == .flow(Self.epoch, 9))
+    }
+
+    @Test func otherQuotesAreUnreadable() {
+        for text in ["\"7.a-9", "7.a-9\"", "'7.a-9'", "w/\"7.a-9\"", "W/7.a-9", "\"\"7.a-9\"\"", "\"", "W/", "7.a-9\u{a0}"] {
+            #expect(Cursor(sent: text) == .unreadable, "\(text)")
+        }
+        #expect(Cursor(sent: "\"\"") == .none && Cursor(sent: "  ") == .none && Cursor(sent: "\"0\"") == .start)
+        #expect(Cursor("\"7.a-9\"") == .unreadable, "ids of the hub have no quotes")
     }
 
     @Test(arguments: [

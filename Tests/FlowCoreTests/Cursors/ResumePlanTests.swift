@@ -8,7 +8,7 @@ import Testing
     private static let two = ["a", "b"].map(Sample.id)
 
     private static func plan(_ cursor: Cursor, _ flows: [FlowID], snapshot: Bool = true) -> [StartPoint] {
-        ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot).startPoints
+        ResumePlan(position: .shared(cursor), flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot).startPoints
     }
 
     @Test func cursorOfOneFlowSelectsStartPoint() {
@@ -33,5 +33,21 @@ import Testing
         let strange = FlowSetHash(of: [Sample.id("a"), Sample.id("c")])
         #expect(Self.plan(.flows(Self.epoch, strange, [1, 2]), Self.two) == [.resync(.otherFlows), .resync(.otherFlows)])
         #expect(Self.plan(.flow(Self.epoch, 1), Self.two) == [.resync(.otherFlows), .resync(.otherFlows)])
+    }
+
+    @Test func eachFlowResumesByItsOwnCursor() {
+        let cursors: [Cursor] = [
+            .none, .start, .unreadable, .flow(Self.epoch, 9), .flow(Self.other, 9),
+            .flows(Self.epoch, FlowSetHash(of: Self.two), [1, 2]),
+        ]
+        let flows = (0..<cursors.count).map { Sample.id("f\($0)") }
+        func plan(snapshot: Bool) -> ResumePlan {
+            ResumePlan(position: .each(cursors), flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot)
+        }
+        #expect(
+            plan(snapshot: true).startPoints == [
+                .snapshot, .after(0), .resync(.badCursor), .after(9), .resync(.epoch), .resync(.otherFlows),
+            ])
+        #expect(plan(snapshot: false).startPoints.first == .head)
     }
 }

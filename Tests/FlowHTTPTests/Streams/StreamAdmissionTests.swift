@@ -96,7 +96,8 @@ import Testing
         #expect(try await world.decide(.granted(Self.anna(subject: "ben"))) == "open 3 of ben")
         #expect(try await world.decide(.granted(Self.anna(subject: "eve"))) == "full")
         #expect(world.services.refusalCounts == [.full: 2] && world.services.streamCount == 3)
-        world.services.release(Self.anna())
+        let request = try StreamRequest(path: Substring(Self.path), query: "", lastEventID: nil, maximumFlows: 1)
+        world.services.release(Self.anna(), request)
         #expect(try await world.decide(.granted(Self.anna())) == "open 4 of anna")
     }
 

@@ -59,7 +59,7 @@ extension FlowStoreContract {
             #expect(try await names(store.list(FlowQuery(account: "1", limit: 2))) == "ab+")
             #expect(try await names(store.list(FlowQuery(account: "1", order: .id(after: "b"), limit: 2))) == "ce")
             let running = FlowStatus(stored: "running")
-            #expect(try await names(store.list(FlowQuery(account: "1", status: running, limit: 9))) == "ace")
+            #expect(try await names(store.list(FlowQuery(account: "1", statuses: [running], limit: 9))) == "ace")
             #expect(try await names(store.list(FlowQuery(account: "1", includesDeleted: true, limit: 9))) == "abcde")
             #expect(try await names(store.list(FlowQuery(account: "3", limit: 9))) == "")
         },
@@ -104,6 +104,42 @@ extension FlowStoreContract {
             #expect(try await names(9) == "cyxa", "flows that changed at the same time are ordered by descending id")
             #expect(try await names(9, deleted: true) == "bcyxa")
             #expect(try await names(2) == "cy+")
+        },
+        Case("lists flows by several statuses and ranges of ids, in every order") { subject in
+            let store = subject.store
+            let statuses = ["running", "failed", "completed", "waiting"]
+            for (second, name) in ["a-1", "b-1", "a-2", "c-1", "b", "a", "b-2", "d"].enumerated() {
+                let patch = #"{"status":"\#(statuses[second % 4])"}"#
+                _ = try await store.patch(try flow(name), patch, at: start.advanced(bySeconds: Int64(second)))
+            }
+            _ = try await store.patch(try flow("a-3"), #"{"status":"running"}"#, account: "2")
+            _ = try await store.delete(try flow("b-2"), at: start.advanced(bySeconds: 20))
+            func names(
+                _ patterns: [String], _ statuses: [String], _ order: FlowQuery.Order, deleted: Bool = false, limit: Int = 9
+            ) async throws -> String {
+                let filter = FlowFilter(
+                    patterns: patterns.compactMap { FlowPattern($0) }, statuses: Set(statuses.map { FlowStatus(stored: $0) }))
+                let query = FlowQuery(
+                    account: "1", statuses: filter.statuses, order: order, idRanges: filter.idRanges, includesDeleted: deleted,
+                    limit: limit)
+                let list = try await store.list(query)
+                return list.flows.map(\.flow.rawValue).joined(separator: " ") + (list.hasMore ? " +" : "")
+            }
+            let changed = FlowQuery.Order.changed(since: start.advanced(bySeconds: 1), after: nil)
+            #expect(try await names(["a-*"], [], .newest) == "a-2 a-1")
+            #expect(try await names(["a*", "b"], [], .newest) == "a b a-2 a-1")
+            #expect(try await names(["b*"], [], .newest) == "b b-1")
+            #expect(try await names(["b*"], [], .newest, deleted: true) == "b-2 b b-1")
+            #expect(try await names([], ["running", "failed"], .newest) == "a b b-1 a-1")
+            #expect(try await names([], ["running", "failed"], .newest, limit: 2) == "a b +")
+            #expect(try await names(["a*", "d"], ["failed", "waiting", "completed"], .newest) == "d a a-2")
+            #expect(try await names(["a*", "b*"], ["running", "failed"], changed) == "b-1 b a")
+            #expect(try await names(["a*", "b*"], ["deleted"], changed, deleted: true) == "b-2")
+            #expect(try await names(["a*", "d"], ["completed", "waiting"], .id(after: "a")) == "a-2 d")
+            #expect(try await names(["x*", "y*"], [], .newest) == "")
+            // More than one statement's number of placeholders.
+            let many = (0..<40).map { "x-\($0)" } + ["c-1", "d"]
+            #expect(try await names(many, (0..<20).map { "s\($0)" } + ["waiting"], .newest) == "d c-1")
         },
         Case("a write probe changes no flow") { subject in
             let store = subject.store

@@ -22,12 +22,15 @@ extension StreamChecker {
         if block.id != nil { self.report("an event that must not have an id has one", block) }
     }
 
+    /// The index of the block's flow; `nil` if the subscriber does not watch it or no longer watches it.
+    func index(of block: EventBlock) -> Int? {
+        block.flow.flatMap { self.indices[$0] }.flatMap { self.trackedFlows[$0].hasEnded ? nil : $0 }
+    }
+
     /// Checks the id of a control event, which has one if the type filter left out events since the previous id.
     private mutating func checkOptionalID(_ block: EventBlock) {
         if block.id != nil { self.checkID(of: block, mayRepeatCursor: true) }
     }
-
-    private func index(of block: EventBlock) -> Int? { self.trackedFlows.firstIndex { $0.flow == block.flow && !$0.hasEnded } }
 
     // MARK: Control events
 
@@ -139,8 +142,8 @@ extension StreamChecker {
     }
 
     private mutating func checkCaughtUp(_ block: EventBlock, _ index: Int) {
-        let tracked = self.trackedFlows[index]
         guard let version = block.version else { return self.report("caught up without a version", block) }
+        let tracked = self.trackedFlows[index]
         if tracked.expectedResync != nil || tracked.announcedResync != nil || tracked.withdrawnAt != nil {
             self.report("caught up before the due resync or snapshot", block)
         } else {

@@ -24,7 +24,13 @@ extension StreamChecker {
             default: false
             }
         }
-        if id.utf8.count > 128 || !isPlain { self.report("an id that would require a CORS preflight", block) }
+        if id.utf8.count > Cursor.maximumPlainLength || !isPlain {
+            self.report("an id that would require a CORS preflight", block)
+        }
+        if self.target.hasOwnCursors {
+            self.checkOwnID(id, of: block, mayChangeEpoch: mayChangeEpoch)
+            return
+        }
         let epoch: Epoch
         let versions: [Version?]
         switch Cursor(id) {
@@ -41,6 +47,20 @@ extension StreamChecker {
                 self.trackedFlows[index].highest[epoch] = max(self.trackedFlows[index].highest[epoch] ?? 0, named)
             }
         }
+    }
+
+    /// Checks the id of a block on a stream whose flows have their own cursors: it is the position in the block's flow.
+    private mutating func checkOwnID(_ id: String, of block: EventBlock, mayChangeEpoch: Bool) {
+        guard case .flow(let epoch, let version) = Cursor(id), let index = self.index(of: block) else {
+            return self.report("an id that is not a cursor of the block's flow", block)
+        }
+        if !self.facts.epochs.contains(epoch) { self.report("an id of an epoch that the store never had", block) }
+        if let before = self.trackedFlows[index].epoch, before != epoch, !mayChangeEpoch {
+            self.report("the epoch changed from \(before) without a resync", block)
+        }
+        self.trackedFlows[index].epoch = epoch
+        self.checkPosition(index, version, block)
+        self.trackedFlows[index].highest[epoch] = max(self.trackedFlows[index].highest[epoch] ?? 0, version)
     }
 
     private mutating func checkEpoch(_ epoch: Epoch, _ block: EventBlock, mayChange: Bool) {

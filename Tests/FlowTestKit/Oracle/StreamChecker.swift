@@ -25,6 +25,8 @@ public struct StreamChecker {
     let facts: Facts
     let log: StreamLog
     var trackedFlows: [TrackedFlow]
+    /// Indices of the flows in ``trackedFlows``.
+    let indices: [String: Int]
     /// The epoch of the last id on this connection; before the first one, that of its cursor.
     var epoch: Epoch?
     var connection = 0
@@ -38,6 +40,7 @@ public struct StreamChecker {
         self.subscriber = subscriber
         self.facts = facts
         self.trackedFlows = target.sortedFlows.map { TrackedFlow(flow: $0) }
+        self.indices = Dictionary(uniqueKeysWithValues: zip(target.sortedFlows, 0...))
     }
 
     /// - Parameter isSettled: whether all publishing has ended and its events had time to arrive. If so, an open stream must
@@ -67,6 +70,11 @@ public struct StreamChecker {
         self.isFirstBlock = true
         self.hasClosed = false
         let connection = self.log.connections[number]
+        if self.target.hasOwnCursors {
+            self.startFlows(connection)
+            if connection.status == 204 { self.checkEnd() }
+            return
+        }
         self.epoch = nil
         var versions = [Version?](repeating: nil, count: self.trackedFlows.count)
         var expectedResync: ResyncReason?
@@ -91,6 +99,31 @@ public struct StreamChecker {
             self.trackedFlows[index].adoptsPosition = Cursor(connection.cursor) == .none && !self.target.wantsSnapshot
         }
         if connection.status == 204 { self.checkEnd() }
+    }
+
+    /// Starts a connection whose flows have their own cursors.
+    private mutating func startFlows(_ connection: StreamLog.Connection) {
+        for index in self.trackedFlows.indices {
+            let flow = self.trackedFlows[index].flow
+            let cursor = Cursor(connection.cursors[flow] ?? "")
+            var (epoch, version, expectedResync): (Epoch?, Version?, ResyncReason?) = (nil, nil, nil)
+            switch cursor {
+            case .none: break
+            case .start: version = 0
+            case .unreadable: expectedResync = .badCursor
+            case .flow(let cursorEpoch, let cursorVersion):
+                if self.facts.epochs.contains(cursorEpoch) {
+                    (epoch, version) = (cursorEpoch, cursorVersion)
+                } else {
+                    expectedResync = .epoch
+                }
+            case .flows: expectedResync = .otherFlows
+            }
+            self.trackedFlows[index].startConnection(at: version, journal: self.journal(flow))
+            self.trackedFlows[index].epoch = epoch
+            self.trackedFlows[index].expectedResync = expectedResync
+            self.trackedFlows[index].adoptsPosition = cursor == .none && !self.target.wantsSnapshot
+        }
     }
 
     /// Checks a 204, which ends reconnects permanently: every flow must be terminal at the subscriber's position.

@@ -10,6 +10,9 @@ struct TrackedFlow {
     /// The version of ``state``.
     var stateVersion: Version?
 
+    /// The epoch of the flow's last id on this connection, before the first one that of its cursor. Only of a target whose flows
+    /// have their own cursors.
+    var epoch: Epoch?
     /// Whether the subscriber requested no snapshot and adopts the first position that the hub sends.
     var adoptsPosition = false
     /// The reason of the resync that must come before anything else; `nil` if none is due.

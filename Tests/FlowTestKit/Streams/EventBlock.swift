@@ -1,4 +1,5 @@
 public import FlowCore
+import Synchronization
 
 /// One block of an event stream as received: the lines between two empty lines.
 public struct EventBlock: Sendable {
@@ -15,10 +16,24 @@ public struct EventBlock: Sendable {
     /// Time of receipt.
     public var at = ContinuousClock.now
 
+    /// The value of ``json``, shared by the copies of a block.
+    private let parsed = Parsed()
+
     public init() {}
 
-    /// The data as JSON; `null` if it is not JSON.
-    public var json: JSONText { self.data.flatMap { try? JSONText(validating: Array($0.utf8)) } ?? .null }
+    private final class Parsed: Sendable {
+        let value = Mutex<JSONText?>(nil)
+    }
+
+    /// The data as JSON; `null` if it is not JSON. Parsed once, when it is first needed: a stream of many flows has many blocks.
+    public var json: JSONText {
+        self.parsed.value.withLock { value in
+            if let value { return value }
+            let json = self.data.flatMap { try? JSONText(validating: Array($0.utf8)) } ?? .null
+            value = json
+            return json
+        }
+    }
     public var flow: String? { self.json.member("flow_id")?.stringValue }
     public var version: Version? { self.json.member("version")?.intValue }
 }

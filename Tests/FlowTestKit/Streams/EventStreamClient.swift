@@ -11,6 +11,8 @@ public final class EventStreamClient: Sendable {
         case kept
         case none
         case text(String)
+        /// A cursor for each flow, of a target whose flows have their own.
+        case each([String: String])
     }
 
     fileprivate struct State: Sendable {
@@ -21,6 +23,7 @@ public final class EventStreamClient: Sendable {
         /// Bytes to receive before the client disconnects, possibly within a block; `nil`: unlimited.
         var bytesLeft: Int?
         var port: Int
+        let hasOwnCursors: Bool
         /// Changes what the client receives; `nil` for no change.
         var faulty: FaultyStream?
         /// Index of the first block that `next(_:within:where:)` has neither returned nor skipped.
@@ -39,7 +42,7 @@ public final class EventStreamClient: Sendable {
         fault: StreamFault? = nil
     ) {
         self.target = target
-        self.state = AsyncValue(State(port: port, faulty: fault.map { FaultyStream($0) }))
+        self.state = AsyncValue(State(port: port, hasOwnCursors: target.hasOwnCursors, faulty: fault.map { FaultyStream($0) }))
         self.name = name
         self.options = options
     }
@@ -69,14 +72,17 @@ public final class EventStreamClient: Sendable {
             case .kept: self.lastEventID
             case .none: ""
             case .text(let text): text
+            case .each: ""
             }
+        let cursors = self.cursors(cursor)
         let number = self.state.change { state in
             state.head = HTTPReplyParser()
             state.parser = TestEventStreamParser(lastEventID: text)
             state.bytesLeft = nil
             state.faulty?.startConnection()
             state.log.lastEventID = text
-            state.log.connections.append(.init(cursor: text, firstBlock: state.log.blocks.count))
+            state.log.cursors = cursors
+            state.log.connections.append(.init(cursor: text, cursors: cursors, firstBlock: state.log.blocks.count))
             return state.log.connections.count - 1
         }
         do {
@@ -86,7 +92,7 @@ public final class EventStreamClient: Sendable {
                 Self.end(error.map { .failed("\($0)") } ?? .byServer, ofConnection: number, state)
             }
             self.wire.change { $0 = wire }
-            try await wire.write(self.request(text, transport))
+            try await wire.write(self.target.hasOwnCursors ? self.request(cursors) : self.request(text, transport))
         } catch {
             Self.end(.failed("\(error)"), ofConnection: number, self.state)
             throw error
@@ -96,6 +102,25 @@ public final class EventStreamClient: Sendable {
             let connection = state.log.connections[number]
             return connection.status != nil || connection.ending != nil ? () : nil
         }
+    }
+
+    /// The cursors of the flows of a target whose flows have their own.
+    private func cursors(_ cursor: Cursor) -> [String: String] {
+        guard self.target.hasOwnCursors else { return [:] }
+        switch cursor {
+        case .kept: return self.state.read { $0.log.cursors }
+        case .none: return [:]
+        case .text(let text): return Dictionary(uniqueKeysWithValues: self.target.sortedFlows.map { ($0, text) })
+        case .each(let cursors): return cursors
+        }
+    }
+
+    private func request(_ cursors: [String: String]) -> [UInt8] {
+        let body = self.target.body(cursors)
+        var head = "\(self.target.bodyMethod ?? "POST") \(self.target.path(cursorInQuery: nil)) HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        head += "Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n"
+        for (name, value) in self.target.headers { head += "\(name): \(value)\r\n" }
+        return Array((head + "\r\n").utf8) + body
     }
 
     private func request(_ cursor: String, _ transport: CursorTransport) -> [UInt8] {
@@ -240,6 +265,7 @@ extension EventStreamClient.State {
         for var block in blocks {
             block.connection = number
             self.log.blocks.append(block)
+            if self.hasOwnCursors, let id = block.id, let flow = block.flow { self.log.cursors[flow] = id }
         }
         self.log.connections[number].comments = self.parser.comments
     }

@@ -9,6 +9,8 @@ public struct StreamLog: Sendable {
     public struct Connection: Sendable {
         /// The cursor that the client sent; empty if none.
         public var cursor: String
+        /// The cursor that the client sent for each flow that has its own.
+        public var cursors: [String: String] = [:]
         public var status: Int?
         public var headers: [(name: String, value: String)] = []
         public var ending: Ending?
@@ -29,6 +31,8 @@ public struct StreamLog: Sendable {
     public var blocks: [EventBlock] = []
     /// The cursor that a browser would send when it reconnects.
     public var lastEventID = ""
+    /// The last id of each flow, of a target whose flows have their own.
+    public var cursors: [String: String] = [:]
 
     public init() {}
 

@@ -20,7 +20,7 @@ struct UnreadableCursorTests {
     static let rubbish = [
         "x", "-", "--", "1", "-1", "00", "a.b", "a.b-", "a.b--1", "a.b-+1", "a.b-1.5", "a.b-0x1", "a.b-99999999999999999999",
         ".-1", "a.-1", "toolongepoch1234.x-1",
-        "a.b-1-2-3-4", "a.b-short-1", "A.B-1", "a.b-1;drop", "\"a.b-1\"", "*", "null", "<script>",
+        "a.b-1-2-3-4", "a.b-short-1", "A.B-1", "a.b-1;drop", "\"a.b-1", "*", "null", "<script>",
         String(repeating: "1", count: 129), String(repeating: "a", count: 5_000),
     ]
 

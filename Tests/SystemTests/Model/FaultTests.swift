@@ -7,6 +7,8 @@ import Testing
     private static var short: ModelSchedule {
         var schedule = ModelSchedule()
         schedule.flows = 2
+        schedule.crowdSubscribers = 0
+        schedule.crowdWriters = 0
         schedule.subscribers = 8
         schedule.steps = 40
         schedule.settling = .seconds(5)

@@ -27,9 +27,20 @@ struct ModelRun {
     private func run(on hub: HubProcess) async throws -> Outcome {
         var random = SeededRandom(seed: self.seed)
         let flows = (0..<self.schedule.flows).map { "flow-\($0)" }
+        let crowd = (0..<self.schedule.crowd).map { "crowd-\($0)" }
+        var crowdSchedule = self.schedule
+        crowdSchedule.steps = self.schedule.crowdSteps
         var writers = flows.map { FlowWriter(flow: $0, hub: hub, schedule: self.schedule, random: random.fork()) }
+        writers += crowd.prefix(self.schedule.crowdWriters).map {
+            FlowWriter(flow: $0, hub: hub, schedule: crowdSchedule, random: random.fork())
+        }
         var subscribers = (0..<self.schedule.subscribers).map {
             ModelSubscriber(number: $0, flows: flows, hub: hub, schedule: self.schedule, random: random.fork())
+        }
+        subscribers += (0..<self.schedule.crowdSubscribers).map {
+            ModelSubscriber(
+                number: self.schedule.subscribers + $0, crowd: flows + crowd, hub: hub, schedule: self.schedule,
+                random: random.fork())
         }
         var epochs: Set<Epoch> = [try await Self.epoch(hub, "show")]
         var violations: [Violation] = []
@@ -86,7 +97,7 @@ struct ModelRun {
                     return .subscriber(index, subscriber)
                 }
             }
-            for flow in writers.map(\.flow) {
+            for flow in writers.prefix(schedule.flows).map(\.flow) {
                 for _ in 0..<schedule.readers {
                     group.addTask { .reader(try await Self.read(flow, hub) { writing.value == 0 }) }
                 }

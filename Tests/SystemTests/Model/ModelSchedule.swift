@@ -18,7 +18,15 @@ struct ModelSchedule: Sendable {
     enum Disruption: Sendable { case terminate, kill, raiseEpoch }
 
     var flows = 4
-    var subscribers = 10
+    /// Further flows, which only some subscribers watch: those with a POST stream of all flows.
+    var crowd = 196
+    /// Number of writers of the crowd; the other flows of the crowd do not exist.
+    var crowdWriters = 6
+    /// Steps of each writer of the crowd in one round.
+    var crowdSteps = 12
+    var subscribers = 9
+    /// Number of subscribers with a POST stream of all flows.
+    var crowdSubscribers = 1
     /// Number of tasks per flow that continuously read its state and check that its version never decreases.
     var readers = 1
     var rounds = 2

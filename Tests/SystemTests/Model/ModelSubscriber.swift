@@ -24,6 +24,19 @@ struct ModelSubscriber: Sendable {
             let choices = [["alpha"], ["beta", "tick"], ["state_update", "flow_deleted"], ["nothing.of.this"]]
             target.types = choices.randomElement(using: &random)
         }
+        self.init(target, number: number, hub: hub, schedule: schedule, random: random)
+    }
+
+    /// A subscriber with one POST stream of all flows.
+    init(number: Int, crowd flows: [String], hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
+        var random = random
+        var target = StreamTarget.posted(flows.shuffled(using: &random), method: random.chance(30) ? "QUERY" : "POST")
+        if random.chance(schedule.filteredPercent) { target.types = ["alpha", "tick"] }
+        self.init(target, number: number, hub: hub, schedule: schedule, random: random)
+    }
+
+    private init(_ target: StreamTarget, number: Int, hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
+        var (target, random) = (target, random)
         target.wantsSnapshot = !random.chance(schedule.headPercent)
         target.wantsPresence = random.chance(20)
         self.isNarrow = random.chance(schedule.narrowPercent)
@@ -60,7 +73,33 @@ struct ModelSubscriber: Sendable {
         let choice = self.random.pick(self.schedule.cursors)
         let transport: EventStreamClient.CursorTransport = choice == .keptInQuery ? .query : .header
         // The hub may be restarting.
-        try? await self.client.connect(self.cursor(choice), by: transport)
+        let cursor = self.client.target.hasOwnCursors ? self.cursors(choice) : self.cursor(choice)
+        try? await self.client.connect(cursor, by: transport)
+    }
+
+    /// The cursors of a stream whose flows have their own. All but the first two choices change that of one flow, whose events are
+    /// then received again or which gets a resync, while the others go on.
+    private mutating func cursors(_ choice: ModelSchedule.CursorChoice) -> EventStreamClient.Cursor {
+        var cursors = self.client.log.cursors
+        // The flows with many events: their names come after those of the crowd.
+        guard let flow = self.client.target.sortedFlows.suffix(self.schedule.flows).randomElement(using: &self.random) else {
+            return .kept
+        }
+        switch choice {
+        case .kept, .keptInQuery: return .kept
+        case .none: cursors[flow] = nil
+        case .start: cursors[flow] = "0"
+        case .older:
+            let ids = self.client.log.blocks.lazy.filter { $0.id != nil && $0.flow == flow }.compactMap(\.id)
+            cursors[flow] = Array(ids).randomElement(using: &self.random)
+        case .invalid: cursors[flow] = "rubbish"
+        case .ahead:
+            guard case .flow(let epoch, let version)? = cursors[flow].map({ Cursor($0) }) else { return .kept }
+            cursors[flow] = "\(epoch)-\(version + 1_000_000)"
+        case .otherEpoch: cursors[flow] = "1.a-3"
+        case .otherFlows: cursors[flow] = "1.a-\(self.hash)-1.1"
+        }
+        return .each(cursors)
     }
 
     private mutating func cursor(_ choice: ModelSchedule.CursorChoice) -> EventStreamClient.Cursor {
@@ -130,7 +169,12 @@ struct ModelSubscriber: Sendable {
         for block in log.newest {
             if let id = block.id {
                 switch Cursor(id) {
-                case .flow(_, let version): if flows.count == 1 { positions[flows[0]] = version }
+                case .flow(_, let version):
+                    if flows.count == 1 {
+                        positions[flows[0]] = version
+                    } else if let flow = block.flow {
+                        positions[flow] = version
+                    }
                 case .flows(_, _, let versions):
                     for (flow, version) in zip(flows, versions) { if let version { positions[flow] = version } }
                 default: break
@@ -143,6 +187,6 @@ struct ModelSubscriber: Sendable {
                 positions[flow] = block.version
             }
         }
-        return flows.allSatisfy { ended.contains($0) || (caughtUp.contains($0) && positions[$0] == heads[$0]) }
+        return flows.allSatisfy { ended.contains($0) || (caughtUp.contains($0) && positions[$0] == heads[$0] ?? 0) }
     }
 }
