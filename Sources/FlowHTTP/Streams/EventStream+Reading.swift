@@ -107,6 +107,6 @@ extension EventStream {
         guard self.state == .open, !subscription.reader.hasEnded else { return }
         subscription.lastTransient = fanout.newestTransientNumber
         fanout.addLive(subscription)
-        if fanout.lingerHasExpired { self.end(subscription, fanout.closingReason) }
+        if fanout.hasEnded(for: subscription) { self.end(subscription, fanout.closingReason) }
     }
 }

@@ -273,6 +273,13 @@ final class FlowFanout {
         return self.lingersUntil.map { $0 <= .now() } ?? false
     }
 
+    /// Whether a live subscription ends: the linger time is over, and the subscriber was sent exactly what this loop knows. A
+    /// subscriber that was sent less gets the missing events first. One that was sent more, by a read of the store, may have seen
+    /// that the flow was opened again.
+    func hasEnded(for subscription: Subscription) -> Bool {
+        self.lingerHasExpired && subscription.reader.cursor == self.version
+    }
+
     /// The reason with which the subscriptions of a terminal flow end.
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
 

@@ -34,7 +34,7 @@ extension StreamShard {
             // If a subscriber was not sent the flow's newest event yet, its subscription stays until the event was sent, and
             // ends at a later tick.
             fanout.forEachSubscription { subscription in
-                guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
+                guard subscription.reader.isLive, fanout.hasEnded(for: subscription) else { return }
                 subscription.stream.end(subscription, fanout.closingReason)
             }
         }

@@ -97,4 +97,46 @@ import Testing
         #expect(before.contains("event: state_update") && !before.contains("event: closing"), "\(before)")
         #expect(after.contains("event: flow_deleted") && after.contains("event: closing"), "\(after)")
     }
+
+    /// A read of the store may show a subscriber that the flow was opened again, before this loop hears of it.
+    @Test func streamThatIsAheadOfItsLoopDoesNotEnd() async throws {
+        let epoch = Epoch(counter: 7, random: "a")
+        let flow = try #require(FlowID("f"))
+        let request = try StreamRequest(path: "/v1/flows/f/events", query: "", lastEventID: nil, maximumFlows: 1)
+        func record(_ version: Version, _ status: FlowStatus) -> FlowRecord {
+            FlowRecord(
+                head: FlowHead(
+                    flow: flow, account: Principal.open.account, version: version, status: status, resetVersion: 1,
+                    updatedAt: Timestamp(milliseconds: 0)),
+                state: .emptyObject)
+        }
+        var configuration = StreamConfiguration()
+        configuration.lingerMilliseconds = 0
+        let (work, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+        let services = StreamServices.empty(
+            epoch: epoch, stored: record(2, .active), configuration: configuration, work: continuation)
+        let known = record(1, .deleted)
+        let loop = MultiThreadedEventLoopGroup.singleton.any()
+        let started = try await loop.submit {
+            services.table.attach([LaggingDeliverySink()])
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: 0)
+            let output = RecordedOutput()
+            shard.open(
+                EventStream(
+                    number: 1, principal: .open, remote: "", request: request, epoch: epoch, shard: shard, output: output))
+            // Another loop has sent version 2 to a client.
+            services.table.noteShown(flow, 2, epoch: epoch)
+            shard.process([.opened(flow, known, head: known.head, epoch: epoch, last: [])])
+            return NIOLoopBound((shard, output), eventLoop: loop)
+        }.get()
+        continuation.finish()
+        for await item in work { await item() }
+        let text = try await loop.submit {
+            let (shard, output) = started.value
+            shard.tick()
+            return output.text
+        }.get()
+        #expect(text.contains("event: caught_up") && text.contains("\"version\":2"), "\(text)")
+        #expect(!text.contains("event: closing"), "\(text)")
+    }
 }

@@ -1,5 +1,6 @@
 // Reads event streams with the browser's EventSource, in a page of the hub's origin.
-// `next(name)` resolves with the events of a reading that it has not returned yet, as JSON text, as soon as there is one.
+// `next(name)` resolves with the events of a reading that it has not returned yet, as JSON text, as soon as there is one. A large
+// state is hashed, as by the programs beside it.
 window.readers = {};
 window.reader = {
   open(name, url, types) {
@@ -15,6 +16,14 @@ window.reader = {
   async next(name) {
     const reading = window.readers[name];
     if (!reading.events.length) await new Promise((wake) => { reading.wake = wake; setTimeout(wake, 10_000); });
-    return JSON.stringify(reading.events.splice(0));
+    const events = reading.events.splice(0);
+    for (const event of events) {
+      if (event.data.length <= 65_536) continue;
+      const value = JSON.parse(event.data);
+      const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(value.state)));
+      const sha256 = [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+      event.data = JSON.stringify({ ...value, state: { sha256 } });
+    }
+    return JSON.stringify(events);
   },
 };

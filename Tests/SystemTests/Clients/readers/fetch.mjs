@@ -1,4 +1,5 @@
 // Reads event streams with Node's fetch. The same input and output as the Python programs beside it.
+import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { writeSync } from 'node:fs';
 
@@ -35,10 +36,15 @@ async function follow(reading, url) {
   for (;;) {
     try {
       for await (const event of read(url, cursor)) {
+        const at = (performance.timeOrigin + performance.now()) / 1000;
+        const value = JSON.parse(event.data);
         cursor = event.id ?? cursor;
-        write({ reading, ...event, at: (performance.timeOrigin + performance.now()) / 1000 });
-        if (event.type === 'closing' && !JSON.parse(event.data).reconnect) return;
-        JSON.parse(event.data);
+        if (event.data.length > 65_536) {
+          const sha256 = createHash('sha256').update(JSON.stringify(value.state)).digest('hex');
+          event.data = JSON.stringify({ ...value, state: { sha256 } });
+        }
+        write({ reading, ...event, at });
+        if (event.type === 'closing' && !value.reconnect) return;
       }
     } catch (problem) {
       if (!(problem instanceof TypeError)) return write({ reading, failure: String(problem) }); // a lost connection is a TypeError

@@ -1,4 +1,5 @@
 """What the programs have in common: their output, the reconnect of clients that have none, and a parser for those without one."""
+import hashlib
 import json
 import os
 import sys
@@ -18,6 +19,11 @@ def _write(members):
             line = line[os.write(_output, line):]
 
 
+def _digest(value):
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def follow(reader, name, url):
     """Reads a URL with a module: its `read(url, cursor)` yields the events of one connection, as (type, id, data), and raises one
     of its errors `LOST` if the connection was lost. A client that reconnects by itself stays in `read`."""
@@ -26,13 +32,15 @@ def follow(reader, name, url):
         while True:
             try:
                 for kind, identifier, data in reader.read(url, cursor):
+                    at = time.time()
                     # As programs do: an event without data ends them.
-                    closing = kind == "closing" and not json.loads(data)["reconnect"]
-                    json.loads(data)
+                    value = json.loads(data)
                     if identifier:
                         cursor = identifier
-                    _write({"reading": name, "type": kind, "id": identifier, "data": data, "at": time.time()})
-                    if closing:
+                    if len(data) > 65_536:
+                        data = json.dumps({**value, "state": {"sha256": _digest(value["state"])}})
+                    _write({"reading": name, "type": kind, "id": identifier, "data": data, "at": at})
+                    if kind == "closing" and not value["reconnect"]:
                         return
             except reader.LOST as problem:
                 print(f"{name}: {problem!r}", file=sys.stderr)
