@@ -1,5 +1,6 @@
 import NIOCore
 
+// For `memchr`, which has no effects.
 #if canImport(Glibc)
 import Glibc
 #endif

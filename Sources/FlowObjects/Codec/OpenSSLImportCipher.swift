@@ -10,6 +10,7 @@ public struct OpenSSLImportCipher: ImportCipher {
     /// Random bytes by OpenSSL's generator, which the system seeds.
     public func randomBytes(_ count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
+        // Without random bytes a nonce could be used twice, which breaks AES-GCM: nothing may be encrypted.
         guard RAND_bytes(&bytes, Int32(count)) == 1 else { fatalError("OpenSSL has no random bytes") }
         return bytes
     }
