@@ -95,18 +95,23 @@ final class FaultyFlowStore: FlowStoreContract.Store {
 }
 
 /// A cache with a defect that the contract must detect: it replaces a newer state by an older one.
-struct FaultyStateCache: StateCache {
-    private let inner = MemoryStateCache()
+final class FaultyStateCache: StateCache {
+    /// Replaced by an empty one when a state is cached, so that no higher version is known.
+    private let inner = Mutex(MemoryStateCache())
+
+    private var current: MemoryStateCache { self.inner.withLock { $0 } }
 
     func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
-        self.inner.removeAll(epoch: epoch)
-        return self.inner.put(record, epoch: epoch, readAt: readAt)
+        let empty = MemoryStateCache()
+        empty.advance(to: epoch)
+        self.inner.withLock { $0 = empty }
+        return empty.put(record, epoch: epoch, readAt: readAt)
     }
 
-    func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? { self.inner.flow(flow, atLeast: atLeast) }
+    func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? { self.current.flow(flow, atLeast: atLeast) }
     func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {
-        self.inner.compare(flow, with: version, epoch: epoch, at: instant)
+        self.current.compare(flow, with: version, epoch: epoch, at: instant)
     }
-    func removeAll(epoch: Epoch) { self.inner.removeAll(epoch: epoch) }
-    func versions() -> [FlowID: Version] { self.inner.versions() }
+    func advance(to epoch: Epoch) { self.current.advance(to: epoch) }
+    func versions() -> [FlowID: Version] { self.current.versions() }
 }

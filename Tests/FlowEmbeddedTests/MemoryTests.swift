@@ -19,7 +19,7 @@ import Testing
         limits.entries = 160
         limits.bytes = 16 * 20_000
         let cache = MemoryStateCache(limits: limits)
-        cache.removeAll(epoch: self.epoch)
+        cache.advance(to: self.epoch)
         for number in 0..<5_000 { cache.put(try self.record("f\(number)", 1), epoch: self.epoch) }
         #expect((80...160).contains(cache.versions().count))
         for number in 0..<5_000 { cache.put(try self.record("g\(number)", 1, bytes: 5_000), epoch: self.epoch) }
@@ -30,7 +30,7 @@ import Testing
         var limits = MemoryStateCache.Limits()
         limits.bytes = 16 * 20_000
         let cache = MemoryStateCache(limits: limits)
-        cache.removeAll(epoch: self.epoch)
+        cache.advance(to: self.epoch)
         cache.put(try self.record("a", 1), epoch: self.epoch)
         cache.put(try self.record("a", 2, bytes: 30_000), epoch: self.epoch)
         #expect(cache.versions().isEmpty)
@@ -44,7 +44,7 @@ import Testing
         var limits = MemoryStateCache.Limits()
         limits.entries = 16
         let cache = MemoryStateCache(limits: limits)
-        cache.removeAll(epoch: self.epoch)
+        cache.advance(to: self.epoch)
         let id = try #require(FlowID("a"))
         cache.put(try self.record("a", 7), epoch: self.epoch)
         var number = 0

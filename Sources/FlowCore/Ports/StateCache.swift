@@ -21,20 +21,23 @@ public struct CachedFlow: Sendable {
 public protocol StateCache: Sendable {
     /// The cached flow; `nil` on a miss, or if its version is below `atLeast`.
     func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow?
-    /// Caches the flow, unless a higher version of it is known or `epoch` is not that of the last ``removeAll(epoch:)``.
+    /// Caches the flow, unless a higher version of it is known, `epoch` is below that of the cache, or the cache has no epoch yet.
+    /// A higher epoch becomes that of the cache, as by ``advance(to:)``: a change may be committed under it before it is announced,
+    /// and a load that began before the change must not be cached afterwards.
     /// - Parameter readAt: a time before the read of the store that returned the flow began; `nil` if it was not read.
     /// - Returns: `false` if the flow was not cached for one of these reasons.
     @discardableResult
     func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool
     /// Reports the version that the store has of the flow. If the cached version is lower, drops the flow, and from then on
     /// ``put(_:epoch:readAt:)`` ignores it below that version. Otherwise the cached flow is current as of `instant`. Ignored if
-    /// `epoch` is not that of the last ``removeAll(epoch:)``.
+    /// `epoch` is not that of the cache.
     /// - Parameters:
     ///   - version: 0 if the store does not have the flow.
     ///   - instant: a time before the read of the store began.
     func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant)
-    /// Drops all flows. From now on ``put(_:epoch:readAt:)`` ignores flows of another epoch.
-    func removeAll(epoch: Epoch)
+    /// Makes an epoch that of the cache, and drops the flows of earlier ones. Without effect if the cache has this epoch or a later
+    /// one.
+    func advance(to epoch: Epoch)
     /// The cached flows with their versions, for the version sweep.
     func versions() -> [FlowID: Version]
 }

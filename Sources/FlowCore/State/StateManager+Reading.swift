@@ -96,8 +96,9 @@ extension StateManager {
             current: self.currentChecks.load(ordering: .relaxed), outdated: self.outdatedChecks.load(ordering: .relaxed))
     }
 
+    /// The flow from the memory cache, unless it is of an epoch before the adopted one.
     private func cachedFlow(_ flow: FlowID, atLeast version: Version) -> CachedFlow? {
-        let cached = self.cache.flow(flow, atLeast: version)
+        let cached = self.cache.flow(flow, atLeast: version).flatMap { $0.epoch == self.store.epoch ? $0 : nil }
         self.counters.add(1, to: cached == nil ? .cacheStateMiss : .cacheStateHit)
         return cached
     }

@@ -60,7 +60,7 @@ public final class StateManager: Sendable {
         self.headReader = HeadReader(now: now)
         self.epochChanged = epochChanged
         self.announcedEpoch = Mutex(store.epoch)
-        cache.removeAll(epoch: store.epoch)
+        cache.advance(to: store.epoch)
         store.observeCommits { commits in
             counters.add(commits.reduce(0) { $0 + $1.events.count }, to: .eventsDurable)
             Self.publish(commits, cache: cache, shared: shared, bus: bus, outbox: outbox)
@@ -189,7 +189,7 @@ public final class StateManager: Sendable {
         self.announcedEpoch.withLock { announced in
             guard epoch > announced else { return }
             announced = epoch
-            self.cache.removeAll(epoch: epoch)
+            self.cache.advance(to: epoch)
             self.transients.removeAll()
             self.epochChanged(epoch)
         }

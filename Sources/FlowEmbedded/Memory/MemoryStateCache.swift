@@ -44,6 +44,15 @@ public final class MemoryStateCache: StateCache {
             self.floors[flow] = version
         }
 
+        /// Adopts an epoch above the current one. What is known of the flows belongs to the epoch before and is dropped.
+        mutating func advance(to epoch: Epoch) {
+            if let current = self.epoch, epoch <= current { return }
+            self.epoch = epoch
+            self.entries.removeAll()
+            self.floors = [:]
+            self.olderFloors = [:]
+        }
+
         /// The remembered version of an evicted flow; 0 if there is none.
         func floor(of flow: FlowID) -> Version { self.floors[flow] ?? self.olderFloors[flow] ?? 0 }
     }
@@ -79,13 +88,15 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Caches a stored flow. Has no effect if a higher version of the flow is cached or remembered, or if `epoch` is
-    /// not the one that was last passed to ``removeAll(epoch:)``.
+    /// Caches a stored flow. Has no effect if a higher version of the flow is cached or remembered, if `epoch` is below that of the
+    /// cache, or if the cache has no epoch yet.
     /// - Returns: `false` if it had no effect.
     @discardableResult
     public func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
         let flow = record.head.flow
         return self.cell(of: flow).shard.withLock { shard in
+            guard shard.epoch != nil else { return false }
+            shard.advance(to: epoch)
             guard shard.epoch == epoch else { return false }
             let cached = shard.entries.modify(flow) { $0 }
             let known = cached?.record.version ?? shard.floor(of: flow)
@@ -116,16 +127,9 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Drops all flows, and caches only flows of this epoch from now on.
-    public func removeAll(epoch: Epoch) {
-        for cell in self.cells {
-            cell.shard.withLock { shard in
-                shard.epoch = epoch
-                shard.entries.removeAll()
-                shard.floors = [:]
-                shard.olderFloors = [:]
-            }
-        }
+    /// Drops the flows of earlier epochs, and caches no flow of one from now on.
+    public func advance(to epoch: Epoch) {
+        for cell in self.cells { cell.shard.withLock { $0.advance(to: epoch) } }
     }
 
     /// The cached flows with their versions.

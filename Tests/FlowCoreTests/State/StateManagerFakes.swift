@@ -165,6 +165,7 @@ final class FakeCache: StateCache {
     func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool {
         self.state.withLock { state in
             let flow = record.head.flow
+            if let current = state.epoch, epoch > current { state = State(epoch: epoch) }
             guard state.epoch == epoch, record.version >= state.known[flow] ?? 0 else { return false }
             state.records[flow] = record
             state.known[flow] = record.version
@@ -188,7 +189,12 @@ final class FakeCache: StateCache {
     /// Drops the flow, as to make room for others. Its version stays known.
     func evict(_ flow: FlowID) { self.state.withLock { $0.records[flow] = nil } }
 
-    func removeAll(epoch: Epoch) { self.state.withLock { $0 = State(epoch: epoch) } }
+    func advance(to epoch: Epoch) {
+        self.state.withLock { state in
+            if state.epoch.map({ epoch > $0 }) ?? true { state = State(epoch: epoch) }
+        }
+    }
+
     func versions() -> [FlowID: Version] { self.state.withLock { $0.records.mapValues(\.version) } }
 }
 

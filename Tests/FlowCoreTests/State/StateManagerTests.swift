@@ -105,6 +105,25 @@ import Testing
         #expect(fixture.cache.state.withLock { $0.epoch } == Self.higher)
     }
 
+    /// The store has adopted a higher epoch that is not announced yet. A writer that reads after its change must find it.
+    @MainActor @Test func changeUnderEpochNotYetAnnouncedIsRead() async throws {
+        let fixture = ManagerFixture()
+        _ = try await fixture.patch(#"{"a":1}"#)
+        fixture.store.state.withLock { state in
+            state.actual = Self.higher
+            state.adopted = Self.higher
+            state.isGateClosed = true
+        }
+        let early = Task { try await fixture.manager.loadFreshRecord(of: Sample.flow)?.version }
+        while fixture.store.state.withLock({ $0.waiting.isEmpty }) { await Task.yield() }
+        _ = try await fixture.patch(#"{"a":2}"#)
+        #expect(try await fixture.manager.record(of: Sample.flow)?.version == 2)
+        try await fixture.manager.refreshEpoch()
+        fixture.store.openGate()
+        _ = try await early.value
+        #expect(try await fixture.manager.record(of: Sample.flow)?.version == 2)
+    }
+
     @Test func raisingEpochEmptiesCache() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)

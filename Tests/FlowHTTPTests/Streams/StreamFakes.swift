@@ -26,7 +26,7 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     func flow(_ flow: FlowID, atLeast: Version) -> CachedFlow? { nil }
     func put(_ record: FlowRecord, epoch: Epoch, readAt: ContinuousClock.Instant?) -> Bool { true }
     func compare(_ flow: FlowID, with version: Version, epoch: Epoch, at instant: ContinuousClock.Instant) {}
-    func removeAll(epoch: Epoch) {}
+    func advance(to epoch: Epoch) {}
     func versions() -> [FlowID: Version] { [:] }
 
     func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {}
