@@ -247,9 +247,8 @@ public final class HubServer: Service {
             }
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 1, high: perSubscriber))
-            .childChannelOption(
-                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536)
-            )
+            .childChannelOption(.maxMessagesPerRead, value: ReceiveBuffers.messagesPerRead)
+            .childChannelOption(.recvAllocator, value: ReceiveBuffers())
             .childChannelInitializer { channel in
                 guard let context = loops.context(of: channel.eventLoop) else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {

@@ -11,27 +11,40 @@ public enum Scope: String, Hashable, Sendable, CaseIterable {
 }
 
 /// The identity and permissions of the client that sent a request or opened a stream, from its verified token.
-public struct Principal: Sendable, Equatable {
+///
+/// All copies share one object, so a stream and whatever else keeps the principal of its client keep a reference.
+public struct Principal: Sendable {
     /// Maximum length of a `sub`, in bytes.
     public static let maximumSubjectLength = 256
     /// Maximum length of a `client_account_id`, in bytes.
     public static let maximumAccountLength = 128
 
-    /// The only account whose flows, locks, mapping patterns and imports the client may access.
-    public let account: String
-    /// The token's `sub`.
-    public let subject: String
-    /// The flows that the client may read.
-    public let subscribe: [FlowPattern]
-    /// The flows that the client may change or publish events to.
-    public let publish: [FlowPattern]
-    public let scopes: Set<Scope>
-    /// The token's `iat` in Unix seconds. It is 0 for a token without `iat`, so that every revocation of its subject applies.
-    public let issuedAt: Int64
-    /// The token's `exp` in Unix seconds, without leeway; `nil` if the token does not expire.
-    public let expiresAt: Int64?
-    /// Whether this is ``open``: the hub has no keys, and every client has all permissions.
-    public let isOpen: Bool
+    private let claims: Claims
+
+    private final class Claims: Sendable {
+        let account: String
+        let subject: String
+        let subscribe: [FlowPattern]
+        let publish: [FlowPattern]
+        let scopes: Set<Scope>
+        let issuedAt: Int64
+        let expiresAt: Int64?
+        let isOpen: Bool
+
+        init(
+            account: String, subject: String, subscribe: [FlowPattern], publish: [FlowPattern], scopes: Set<Scope>,
+            issuedAt: Int64, expiresAt: Int64?, isOpen: Bool
+        ) {
+            self.account = account
+            self.subject = subject
+            self.subscribe = subscribe
+            self.publish = publish
+            self.scopes = scopes
+            self.issuedAt = issuedAt
+            self.expiresAt = expiresAt
+            self.isOpen = isOpen
+        }
+    }
 
     public init(
         account: String,
@@ -42,29 +55,35 @@ public struct Principal: Sendable, Equatable {
         issuedAt: Int64,
         expiresAt: Int64?
     ) {
-        self.account = account
-        self.subject = subject
-        self.subscribe = subscribe
-        self.publish = publish
-        self.scopes = scopes
-        self.issuedAt = issuedAt
-        self.expiresAt = expiresAt
-        self.isOpen = false
+        self.claims = Claims(
+            account: account, subject: subject, subscribe: subscribe, publish: publish, scopes: scopes, issuedAt: issuedAt,
+            expiresAt: expiresAt, isOpen: false)
     }
 
     /// The principal of every client of a hub without keys: account `0`, empty subject, all permissions, no expiry.
     public static let open = Principal()
 
     private init() {
-        self.account = "0"
-        self.subject = ""
-        self.subscribe = [.all]
-        self.publish = [.all]
-        self.scopes = Set(Scope.allCases)
-        self.issuedAt = 0
-        self.expiresAt = nil
-        self.isOpen = true
+        self.claims = Claims(
+            account: "0", subject: "", subscribe: [.all], publish: [.all], scopes: Set(Scope.allCases), issuedAt: 0,
+            expiresAt: nil, isOpen: true)
     }
+
+    /// The only account whose flows, locks, mapping patterns and imports the client may access.
+    public var account: String { self.claims.account }
+    /// The token's `sub`.
+    public var subject: String { self.claims.subject }
+    /// The flows that the client may read.
+    public var subscribe: [FlowPattern] { self.claims.subscribe }
+    /// The flows that the client may change or publish events to.
+    public var publish: [FlowPattern] { self.claims.publish }
+    public var scopes: Set<Scope> { self.claims.scopes }
+    /// The token's `iat` in Unix seconds. It is 0 for a token without `iat`, so that every revocation of its subject applies.
+    public var issuedAt: Int64 { self.claims.issuedAt }
+    /// The token's `exp` in Unix seconds, without leeway; `nil` if the token does not expire.
+    public var expiresAt: Int64? { self.claims.expiresAt }
+    /// Whether this is ``open``: the hub has no keys, and every client has all permissions.
+    public var isOpen: Bool { self.claims.isOpen }
 
     /// Whether a pattern in ``subscribe`` matches the flow. The caller checks the flow's account.
     public func maySubscribe(_ flow: FlowID) -> Bool {
@@ -113,5 +132,14 @@ public struct Principal: Sendable, Equatable {
     /// Whether the text is a valid account: 1 to 128 bytes of ``Identifier`` characters, because it is part of keys and paths.
     public static func isValidAccount(_ text: String) -> Bool {
         Identifier.isValid(text.utf8, maximumLength: Self.maximumAccountLength)
+    }
+}
+
+extension Principal: Equatable {
+    public static func == (left: Principal, right: Principal) -> Bool {
+        if left.claims === right.claims { return true }
+        return left.account == right.account && left.subject == right.subject && left.subscribe == right.subscribe
+            && left.publish == right.publish && left.scopes == right.scopes && left.issuedAt == right.issuedAt
+            && left.expiresAt == right.expiresAt && left.isOpen == right.isOpen
     }
 }

@@ -55,6 +55,9 @@ extension JSONText {
         JSONElementRanges(in: self.bytes).map(self.part)
     }
 
+    /// Number of ``elements``, without copying them.
+    public var elementCount: Int { JSONElementRanges(in: self.bytes).reduce(0) { count, _ in count + 1 } }
+
     /// A member's value that has not been copied out of its text.
     public struct Part: Sendable {
         fileprivate let source: [UInt8]

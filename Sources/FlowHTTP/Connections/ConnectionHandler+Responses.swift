@@ -24,7 +24,7 @@ extension ConnectionHandler {
             head.headerFields[.connection] = "close"
         }
         // Sent with the first bytes of the body.
-        self.unsentHead = head
+        self.unsentHead = .waiting(head)
         self.isAnsweringRead = ordinary.head.request.method == .get
         if self.isAnsweringRead, case .granted(let principal) = ordinary.access { self.reader = principal }
         if self.isHead || response.status == .noContent || response.status == .notModified {
@@ -33,13 +33,13 @@ extension ConnectionHandler {
         }
         do {
             try await response.body.write(writer)
-        } catch var problem as HTTPProblem where self.unsentHead != nil {
+        } catch var problem as HTTPProblem where self.unsentHead.isWaiting {
             problem.requestID = id
             record?.set(\.code, problem.code)
             var replacement = self.withCORS(problem.response.head)
             replacement.headerFields[.date] = head.headerFields[.date]
             replacement.headerFields[.connection] = head.headerFields[.connection]
-            self.unsentHead = replacement
+            self.unsentHead = .waiting(replacement)
             self.sendHead()
             let body = ByteBuffer(bytes: problem.document.bytes)
             record?.sent(body.readableBytes)
@@ -59,7 +59,7 @@ extension ConnectionHandler {
     ///   no room for the first chunk, so that nothing was written.
     fileprivate func writeBody(_ buffer: ByteBuffer) async throws {
         guard self.machine.phase == .responding, let context = self.context else { throw RequestBodyStream.Disconnected() }
-        if self.unsentHead != nil {
+        if self.unsentHead.isWaiting {
             try self.holdResponse(buffer.readableBytes)
             self.sendHead()
         }
@@ -105,8 +105,8 @@ extension ConnectionHandler {
 
     /// Writes the response head, if it was not written yet.
     private func sendHead() {
-        guard let head = self.unsentHead else { return }
-        self.unsentHead = nil
+        guard case .waiting(let head) = self.unsentHead else { return }
+        self.unsentHead = .none
         self.write(head)
     }
 

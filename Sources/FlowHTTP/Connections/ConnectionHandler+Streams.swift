@@ -144,7 +144,7 @@ extension ConnectionHandler {
         var head = self.withCORS(response)
         head.headerFields[.date] = self.loop.httpDate
         head.headerFields[.requestID] = self.requestID
-        if self.machine.responseBegins(isDraining: false) { head.headerFields[.connection] = "close" }
+        if self.machine.responseBegins(isDraining: self.loop.isDraining) { head.headerFields[.connection] = "close" }
         self.write(head)
         if let body, !self.isHead { self.write(body) }
         self.finishResponse()
@@ -152,8 +152,10 @@ extension ConnectionHandler {
 
     // MARK: For the transport
 
-    /// The stream begins: its response head is written next. From now on the connection carries only the stream.
+    /// The stream begins: its response head was encoded and is written next. From now on the connection carries only the stream.
     func streamBegins() {
+        self.requestID = ""
+        self.origin = nil
         self.loop.closed(self)
         self.machine.streaming()
         self.countPipelined()

@@ -27,7 +27,7 @@ extension ConnectionHandler {
     /// client reads the response too slowly.
     private func checkResponse() {
         guard self.machine.phase == .responding || self.machine.phase == .flushing else { return }
-        if self.unsentHead == nil, let reader = self.reader, (try? self.loop.application.access.check(reader)) == nil {
+        if !self.unsentHead.isWaiting, let reader = self.reader, (try? self.loop.application.access.check(reader)) == nil {
             return self.closeNow()
         }
         guard self.writer != nil || self.machine.phase == .flushing else { return }

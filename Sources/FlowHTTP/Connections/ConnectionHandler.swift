@@ -30,6 +30,17 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case streaming(EventStream)
     }
 
+    /// A response head that may not have been written yet.
+    enum UnsentHead {
+        case none
+        /// Not inline: a head is large, and a connection with a stream has none.
+        indirect case waiting(HTTPResponse)
+
+        var isWaiting: Bool {
+            if case .waiting = self { true } else { false }
+        }
+    }
+
     let loop: EventLoopContext
     let headLimiter: RequestHeadLimiter
     /// The IP address of the other end: the client's, or that of a proxy which does not use the PROXY protocol.
@@ -89,7 +100,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The pace at which the client reads responses.
     var responsePace = ResponsePace()
     /// The response head that is sent with the first bytes of the response body.
-    var unsentHead: HTTPResponse?
+    var unsentHead = UnsentHead.none
     /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
     /// A copy of the channel's `isWritable`, updated with each change. Every delivery reads it, and reading the channel's
@@ -182,7 +193,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Handles the half-close by the client: closes the connection unless a response is still due.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        guard case ChannelEvent.inputClosed = event else { return }
+        guard case ChannelEvent.inputClosed = event, !self.decoder.isLeaving else { return }
         self.perform(self.machine.inputEnded())
     }
 
@@ -200,7 +211,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Rejects a request that cannot be parsed. If a request is already being answered, closes the connection after the
     /// response.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.inputBroken(error) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if self.decoder.isLeaving, error is HTTPParserError { return self.machine.receivedBehindStream() }
+        self.inputBroken(error)
+    }
 
     // MARK: The machine
 

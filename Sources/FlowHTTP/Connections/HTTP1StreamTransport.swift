@@ -27,7 +27,6 @@ final class HTTP1StreamTransport: StreamOutput {
 
     /// Writes the response head.
     func startResponse() {
-        self.connection.streamBegins()
         var head = ByteBufferAllocator().buffer(capacity: 256)
         head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n")
         head.writeStaticString(self.isChunked ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n")
@@ -37,6 +36,7 @@ final class HTTP1StreamTransport: StreamOutput {
         head.writeString(self.connection.requestID)
         for field in self.fields { head.writeString("\r\n\(field.name.rawName): \(field.value)") }
         head.writeStaticString("\r\n\r\n")
+        self.connection.streamBegins()
         self.connection.context?.write(NIOAny(head), promise: nil)
     }
 

@@ -7,12 +7,16 @@ enum RequestDecoder {
     typealias Handler = ByteToMessageHandler<HTTPRequestDecoder>
 
     case present(Handler)
-    /// It leaves the pipeline in this turn of the event loop, in which nothing is read. `isNeeded`: a new one must replace it.
+    /// It leaves the pipeline in this turn of the event loop, in which nothing is read. What it passes on until then says only
+    /// that bytes were received behind the stream's request. `isNeeded`: a new one must replace it.
     case leaving(isNeeded: Bool)
     case absent
 
     var isPresent: Bool {
         if case .present = self { true } else { false }
+    }
+    var isLeaving: Bool {
+        if case .leaving = self { true } else { false }
     }
 
     /// Creates a decoder.
@@ -32,6 +36,11 @@ extension ConnectionHandler {
             let pipeline = self.context?.pipeline.syncOperations
         else { return }
         self.decoder = .leaving(isNeeded: false)
+        // It may have read the beginning of a further request, which leaves with it. At the end of its input it reports that as
+        // an error, which means nothing else now.
+        if let context = try? pipeline.context(handler: handler) {
+            handler.userInboundEventTriggered(context: context, event: ChannelEvent.inputClosed)
+        }
         let promise = self.loop.loop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { _ in self.decoderLeft() }
         pipeline.removeHandler(handler, promise: promise)

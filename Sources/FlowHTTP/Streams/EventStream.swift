@@ -18,8 +18,13 @@ final class EventStream {
     let number: UInt64
     let principal: Principal
     /// The client's IP address.
-    let remote: String
-    let request: StreamRequest
+    private let remote: String
+    /// The flows in ascending order; empty on a stream of the feed.
+    let flows: [FlowID]
+    /// Whether the stream is one of `/v1/feed`.
+    let isFeed: Bool
+    /// Whether the stream gets `presence` events.
+    let wantsPresence: Bool
     let shard: StreamShard
     private(set) var state = State.opening
 
@@ -41,10 +46,30 @@ final class EventStream {
     var queue = SubscriptionQueue()
     /// Number of subscriptions that have not ended.
     private var remainingFlows = 0
-    /// While the stream is opening: the number of its flows whose fan-outs are not open. Set by the shard.
-    var awaitedFlows = 0
-    /// Where each flow of the stream starts, derived from the client's cursor.
-    private var plan: ResumePlan
+    /// What only an opening stream needs. Dropped when the stream opens or ends: cursors and start points of many flows are large.
+    private var opening: Opening?
+
+    private final class Opening {
+        let request: StreamRequest
+        /// Where each flow of the stream starts, derived from the client's cursor.
+        private(set) var plan: ResumePlan
+        /// Number of the stream's flows whose fan-outs are not open.
+        var awaitedFlows = 0
+        /// Number of the shard's ticks, one per second, for which the stream has been opening.
+        var ticks = 0
+
+        init(_ request: StreamRequest, epoch: Epoch) {
+            self.request = request
+            self.plan = Self.plan(request, epoch)
+        }
+
+        func replan(_ epoch: Epoch) { self.plan = Self.plan(self.request, epoch) }
+
+        private static func plan(_ request: StreamRequest, _ epoch: Epoch) -> ResumePlan {
+            ResumePlan(
+                position: request.position, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
+        }
+    }
 
     /// Sends the feed on a stream of `/v1/feed`, which has no subscriptions; `nil` on all other streams.
     var feedReader: FeedReader?
@@ -54,8 +79,6 @@ final class EventStream {
     var wheelIndex = -1
     /// Index of the stream in the shard's ``QueueRanking``, which sets it; -1 while the stream has no queued bytes.
     var rankingIndex = -1
-    /// Number of the shard's ticks, one per second, for which the stream has been opening.
-    var ticksOpening = 0
 
     init(
         number: UInt64, principal: Principal, remote: String, request: StreamRequest, epoch: Epoch, shard: StreamShard,
@@ -64,40 +87,53 @@ final class EventStream {
         self.number = number
         self.principal = principal
         self.remote = remote
-        self.request = request
+        self.flows = request.flows
+        self.isFeed = request.isFeed
+        self.wantsPresence = request.wantsPresence
         self.epoch = epoch
         self.shard = shard
         self.output = output
         self.encoder = StreamEncoder(request)
         self.sharedForm = self.encoder.sharedForm
-        self.plan = ResumePlan(
-            position: request.position, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
+        self.opening = Opening(request, epoch: epoch)
     }
 
-    var wantsPresence: Bool { self.request.wantsPresence }
-    var isFeed: Bool { self.request.isFeed }
     var isWritable: Bool { self.output?.isWritable ?? false }
     var isOpen: Bool { self.state == .open }
     var isOpening: Bool { self.state == .opening }
 
     // MARK: Opening
 
+    /// The stream is opening, and this number of its fan-outs are not open.
+    func awaits(_ flows: Int) { self.opening?.awaitedFlows = flows }
+
     /// Continues opening the stream after the fan-out of one of its flows has become open.
     func flowOpened() {
-        guard self.state == .opening else { return }
-        self.awaitedFlows -= 1
-        if self.awaitedFlows <= 0 { self.shard.proceed(with: self) }
+        guard self.state == .opening, let opening = self.opening else { return }
+        opening.awaitedFlows -= 1
+        if opening.awaitedFlows <= 0 { self.shard.proceed(with: self) }
     }
+
+    /// Counts a tick of the shard, one per second, while the stream is opening.
+    /// - Returns: the number of ticks up to now.
+    func countOpeningTick() -> Int {
+        self.opening?.ticks += 1
+        return self.opening?.ticks ?? 0
+    }
+
+    /// The flows that an opening stream of the feed shows.
+    var filter: FlowFilter { self.opening?.request.filter ?? .all }
 
     /// Sends the response head, joins the fan-outs and starts the readers.
     func start(fanouts: [FlowFanout]) {
-        guard self.state == .opening, let output = self.output else { return }
+        guard self.state == .opening, let output = self.output, let startPoints = self.opening?.plan.startPoints else { return }
         self.state = .open
+        self.opening = nil
         output.startResponse()
         output.write(self.encoder.opening(retryMilliseconds: self.shard.jitteredRetry()))
+        self.subscriptions.reserveCapacity(fanouts.count)
         for (index, fanout) in fanouts.enumerated() {
-            let subscription = Subscription(
-                stream: self, fanout: fanout, index: index, startPoint: self.plan.startPoints[index])
+            let subscription = Subscription(stream: self, fanout: fanout, index: index, startPoint: startPoints[index])
             self.subscriptions.append(subscription)
             fanout.join(subscription)
             self.queue.append(subscription)
@@ -236,6 +272,7 @@ final class EventStream {
         self.state = .closed
         self.output?.ended(ending)
         self.output = nil
+        self.opening = nil
         if self.countedQueue > 0 { self.shard.queued(0, by: self, changedBy: -self.countedQueue) }
         self.countedQueue = 0
         for subscription in self.subscriptions {
@@ -256,10 +293,8 @@ final class EventStream {
     /// Adopts a new epoch. If the stream is opening, derives its resume plan again from the client's cursor.
     func adopt(_ epoch: Epoch) {
         self.epoch = epoch
-        if self.state == .opening {
-            self.plan = ResumePlan(
-                position: self.request.position, flows: self.request.flows, epoch: epoch,
-                wantsSnapshot: self.request.wantsSnapshot)
+        if let opening = self.opening {
+            opening.replan(epoch)
         } else {
             for subscription in self.subscriptions {
                 self.count(.epoch)
@@ -275,15 +310,16 @@ final class EventStream {
     /// The versions in the client's cursor, one for each flow; `nil` unless the resume plan starts every flow after a version
     /// of the cursor.
     var claimedVersions: [Version]? {
-        let versions = self.plan.startPoints.compactMap { startPoint -> Version? in
+        guard let opening = self.opening else { return nil }
+        let versions = opening.plan.startPoints.compactMap { startPoint -> Version? in
             if case .after(let version) = startPoint { version } else { nil }
         }
-        return versions.count == self.request.flows.count && !versions.isEmpty ? versions : nil
+        return versions.count == self.flows.count && !versions.isEmpty ? versions : nil
     }
 
     /// The entries of the stream in the connection registry, one for each flow.
     var registryEntries: [ConnectionEntry] {
-        self.request.flows.map { flow in
+        self.flows.map { flow in
             ConnectionEntry(
                 connection: ConnectionID(instance: self.shard.services.instance, number: self.number), flow: flow,
                 account: self.principal.account, subject: self.principal.subject, remote: self.remote,
@@ -291,6 +327,8 @@ final class EventStream {
         }
     }
 
+    /// Whether the stream is in the connection registry. A stream that is closed instead of opened never is.
+    var isRegistered = false
     /// When the stream was registered in the connection registry.
     private(set) lazy var registeredAt: Timestamp = self.shard.now()
 }

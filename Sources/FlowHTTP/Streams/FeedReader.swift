@@ -12,6 +12,7 @@ import NIOCore
 /// stream is closed instead, so that the client reconnects. Confined to the event loop.
 final class FeedReader {
     private let stream: EventStream
+    private let filter: FlowFilter
     private let shard: StreamShard
     private var isLoading = false
     /// Changes that arrived during the load of the list.
@@ -29,15 +30,14 @@ final class FeedReader {
     /// Maximum number of flows in ``shown``.
     static let maximumShown = 4_096
 
-    init(_ stream: EventStream, shard: StreamShard) {
+    init(_ stream: EventStream, filter: FlowFilter, shard: StreamShard) {
         self.stream = stream
+        self.filter = filter
         self.shard = shard
     }
 
     /// Loads and sends the first list.
     func start() { self.load() }
-
-    private var filter: FlowFilter { self.stream.request.filter }
 
     /// Sends changed flows of the account, if the token may see them and the filter accepts them. Buffers the changes while the
     /// list is being loaded. Drops them if the buffer is full or the socket is not writable, so that a new list is due.

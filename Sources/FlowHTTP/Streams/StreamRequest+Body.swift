@@ -30,18 +30,19 @@ extension StreamRequest {
             }
         }
         guard let flows, flows.isArray else { throw Self.badBody }
-        let elements = flows.elements
-        guard !elements.isEmpty else {
+        // Counted first: each element becomes a text of its own, which takes many times the memory of a short one.
+        let count = flows.elementCount
+        guard count > 0 else {
             throw Malformed(code: "flow_missing", detail: "At least one flow is required: \(Self.form)")
         }
-        guard elements.count <= maximumFlows else {
+        guard count <= maximumFlows else {
             throw Malformed(
                 code: "too_many_flows",
-                detail: "\(elements.count) flows exceed the maximum of \(maximumFlows) (FLOWHUB_MAX_FLOWS_PER_POST). "
+                detail: "\(count) flows exceed the maximum of \(maximumFlows) (FLOWHUB_MAX_FLOWS_PER_POST). "
                     + "Use several streams.")
         }
         var cursors: [FlowID: Cursor] = [:]
-        for element in elements {
+        for element in flows.elements {
             let (flow, cursor) = try Self.flow(element)
             guard cursors.updateValue(cursor, forKey: flow) == nil else {
                 throw Malformed(code: "bad_parameter", detail: "The flow \(flow) is in flows twice. Send it once.")
@@ -87,6 +88,7 @@ extension StreamRequest {
         guard value.isArray else {
             throw Malformed(code: "bad_parameter", detail: "types must be an array of event types.")
         }
+        guard value.elementCount <= Self.maximumFilter else { throw Self.tooManyTypes }
         // What is no string becomes a name that no event type has.
         let names = value.elements.map { $0.stringValue ?? "" }
         return names.isEmpty ? nil : try Self.readTypes(names)

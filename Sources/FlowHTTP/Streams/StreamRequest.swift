@@ -31,7 +31,7 @@ struct StreamRequest {
     }
 
     /// Maximum number of event types of a filter, and of ids and statuses of the feed's.
-    private static let maximumFilter = 64
+    static let maximumFilter = 64
 
     /// A request that can never be answered with a stream. Temporary conditions are reported inside a stream instead.
     struct Malformed: Error {
@@ -127,9 +127,7 @@ struct StreamRequest {
 
     /// Parses the names of event types.
     static func readTypes(_ names: [some StringProtocol]) throws(Malformed) -> Set<EventType> {
-        if names.count > Self.maximumFilter {
-            throw Malformed(code: "too_many_types", detail: "types must have at most \(Self.maximumFilter) event types.")
-        }
+        if names.count > Self.maximumFilter { throw Self.tooManyTypes }
         var types = Set<EventType>()
         for name in names {
             guard let type = EventType(name) else {
@@ -169,6 +167,9 @@ struct StreamRequest {
         }
         return FlowFilter(patterns: patterns, statuses: Set(statuses.map { FlowStatus(stored: String($0)) }))
     }
+
+    static let tooManyTypes = Malformed(
+        code: "too_many_types", detail: "types must have at most \(maximumFilter) event types.")
 
     static let badFlowID = Malformed(
         code: "bad_flow_id", detail: "A flow id must be 1 to 128 of A-Z a-z 0-9 _ . : - and not . or ..")

@@ -84,7 +84,7 @@ final class StreamServices: Sendable {
     /// Counts a new stream and its flows, unless a limit of the instance or of the subject is reached.
     /// - Returns: the number of the stream; `nil` if a limit is reached.
     func admit(_ principal: Principal, _ request: StreamRequest) -> UInt64? {
-        let flows = Self.countedFlows(request)
+        let flows = Self.countedFlows(request.flows)
         let configuration = self.configuration
         let fits = self.admitted.withLock { admitted in
             guard admitted.total.streams < configuration.maximumConnections,
@@ -109,8 +109,8 @@ final class StreamServices: Sendable {
     }
 
     /// Subtracts a closed stream and its flows from the numbers to which ``admit(_:_:)`` has added them.
-    func release(_ principal: Principal, _ request: StreamRequest) {
-        let flows = Self.countedFlows(request)
+    func release(_ principal: Principal, flows: [FlowID]) {
+        let flows = Self.countedFlows(flows)
         self.admitted.withLock { admitted in
             admitted.total.streams -= 1
             admitted.total.flows -= flows
@@ -121,7 +121,7 @@ final class StreamServices: Sendable {
     }
 
     /// Number of flows that a stream adds to the numbers of flows. A stream of one flow is limited as a stream only.
-    private static func countedFlows(_ request: StreamRequest) -> Int { request.flows.count > 1 ? request.flows.count : 0 }
+    private static func countedFlows(_ flows: [FlowID]) -> Int { flows.count > 1 ? flows.count : 0 }
 
     /// The key of a principal's numbers; `nil` on a hub without keys, where all clients have the same principal.
     private static func subject(_ principal: Principal) -> String? {

@@ -24,8 +24,7 @@ extension StreamShard {
         }
         if self.isOverQueueBudget { self.shedLoad() }
         for stream in Array(self.openingStreams.values) {
-            stream.ticksOpening += 1
-            if stream.ticksOpening > self.services.configuration.openSeconds {
+            if stream.countOpeningTick() > self.services.configuration.openSeconds {
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
         }

@@ -93,7 +93,7 @@ final class StreamShard {
             return
         }
         self.openingStreams[ObjectIdentifier(stream)] = stream
-        for flow in stream.request.flows { self.fanout(of: flow).openingStreams += 1 }
+        for flow in stream.flows { self.fanout(of: flow).openingStreams += 1 }
         self.proceed(with: stream)
     }
 
@@ -105,13 +105,11 @@ final class StreamShard {
             self.startFeed(stream)
             return
         }
-        var fanouts = stream.request.flows.map { self.fanout(of: $0) }
-        stream.awaitedFlows = 0
-        for fanout in fanouts where !fanout.isOpen {
-            fanout.openWaiters[ObjectIdentifier(stream)] = stream
-            stream.awaitedFlows += 1
-        }
-        guard stream.awaitedFlows == 0 else { return }
+        var fanouts = stream.flows.map { self.fanout(of: $0) }
+        let unopened = fanouts.filter { !$0.isOpen }
+        for fanout in unopened { fanout.openWaiters[ObjectIdentifier(stream)] = stream }
+        stream.awaits(unopened.count)
+        guard unopened.isEmpty else { return }
         fanouts = fanouts.map { $0.fanout(for: stream.principal.account) }
         if let claimed = stream.claimedVersions, fanouts.allSatisfy({ $0.head?.status.isTerminal == true }),
             zip(fanouts, claimed).allSatisfy({ $0.version == $1 })
@@ -126,7 +124,7 @@ final class StreamShard {
     /// this event loop show that already, but the store may have a later event after which a flow is no longer terminal.
     /// - Parameter claimed: the versions in the client's cursor, one for each flow of the stream.
     private func confirmEnd(of stream: EventStream, claimed: [Version]) {
-        let flows = stream.request.flows
+        let flows = stream.flows
         self.load { services in
             try await services.manager.heads(of: flows)
         } then: { [self] (heads: [FlowHead]?) in
@@ -158,11 +156,12 @@ final class StreamShard {
     private func start(_ stream: EventStream, fanouts: [FlowFanout]) {
         self.openingStreams[ObjectIdentifier(stream)] = nil
         self.heartbeatWheel.insert(stream)
+        stream.isRegistered = true
         self.change(.register(stream.registryEntries))
         self.services.logger.debug(
             "Stream opened",
             metadata: [
-                "connection": .stringConvertible(stream.number), "flows": .stringConvertible(stream.request.flows.count),
+                "connection": .stringConvertible(stream.number), "flows": .stringConvertible(stream.flows.count),
             ])
         stream.start(fanouts: fanouts)
         self.openingEnded(stream)
@@ -170,7 +169,7 @@ final class StreamShard {
 
     /// Lets the fan-outs of a stream's flows go, which were kept for it while it was opening. Those that it has joined stay.
     private func openingEnded(_ stream: EventStream) {
-        for flow in stream.request.flows {
+        for flow in stream.flows {
             guard let fanout = self.fanouts[flow] else { continue }
             fanout.openingStreams -= 1
             fanout.openWaiters[ObjectIdentifier(stream)] = nil
@@ -182,7 +181,7 @@ final class StreamShard {
         self.openingStreams[ObjectIdentifier(stream)] = nil
         self.heartbeatWheel.insert(stream)
         self.feedStreams[ObjectIdentifier(stream)] = stream
-        let reader = FeedReader(stream, shard: self)
+        let reader = FeedReader(stream, filter: stream.filter, shard: self)
         stream.feedReader = reader
         stream.start(fanouts: [])
         reader.start()
@@ -192,7 +191,7 @@ final class StreamShard {
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
         self.services.logger.debug("Stream closed", metadata: ["connection": .stringConvertible(stream.number)])
-        self.services.release(stream.principal, stream.request)
+        self.services.release(stream.principal, flows: stream.flows)
         if self.openingStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
             self.openingEnded(stream)
             return
@@ -202,7 +201,7 @@ final class StreamShard {
             if stream.feedReader?.isRegistered == true {
                 self.services.feedMembershipChanged(.left(account: stream.principal.account))
             }
-        } else if !stream.request.flows.isEmpty {
+        } else if stream.isRegistered {
             self.change(.unregister(stream.registryEntries))
         }
     }

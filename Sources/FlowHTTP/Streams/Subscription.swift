@@ -87,6 +87,8 @@ struct SubscriptionQueue {
     mutating func next() -> Subscription? {
         guard self.loads < Self.maximumLoads, let first = self.queued.popFirst() else { return nil }
         first.isQueued = false
+        // A stream whose flows are all live holds no storage for their turns.
+        if self.queued.isEmpty { self.queued = [] }
         return first
     }
 

@@ -61,6 +61,10 @@ import Testing
         #expect(try Self.text("[]").elements.isEmpty)
         #expect(try Self.text("[[]]").elements.map(\.string) == ["[]"])
         #expect(try Self.text("{\"a\":1}").elements.isEmpty)
+        for text in [#"[1,"a,]",[2,[3]],{"a":[]},[],{},null]"#, "[]", "[[]]", #"{"a":1}"#, "7"] {
+            let json = try Self.text(text)
+            #expect(json.elementCount == json.elements.count, "\(text)")
+        }
     }
 
     @Test func readsScalarValues() throws {

@@ -97,7 +97,7 @@ import Testing
         #expect(try await world.decide(.granted(Self.anna(subject: "eve"))) == "full")
         #expect(world.services.refusalCounts == [.full: 2] && world.services.streamCount == 3)
         let request = try StreamRequest(path: Substring(Self.path), query: "", lastEventID: nil, maximumFlows: 1)
-        world.services.release(Self.anna(), request)
+        world.services.release(Self.anna(), flows: request.flows)
         #expect(try await world.decide(.granted(Self.anna())) == "open 4 of anna")
     }
 

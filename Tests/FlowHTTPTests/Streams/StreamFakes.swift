@@ -54,10 +54,13 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
 
 extension StreamServices {
     /// Services of a hub with at most one flow.
-    /// - Parameter work: receives the operations of ``perform(_:)``. `nil`: they are never run.
+    /// - Parameters:
+    ///   - work: receives the operations of ``perform(_:)``. `nil`: they are never run.
+    ///   - registryChanges: receives the changes of the connection registry.
     static func empty(
         epoch: Epoch, stored: FlowRecord? = nil, configuration: StreamConfiguration = StreamConfiguration(),
-        work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil
+        work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil,
+        registryChanges: AsyncStream<[RegistryChange]>.Continuation? = nil
     ) -> StreamServices {
         let hub = EmptyHub(epoch: epoch, stored: stored)
         let health = HubHealth()
@@ -67,7 +70,7 @@ extension StreamServices {
             table: WatchTable(bus: hub, epoch: epoch) { _ in }, registry: hub, health: health, leewaySeconds: 0,
             now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"),
             work: work ?? AsyncStream.makeStream().continuation,
-            registryChangeContinuation: AsyncStream.makeStream().continuation,
+            registryChangeContinuation: registryChanges ?? AsyncStream.makeStream().continuation,
             feedMembershipContinuation: AsyncStream.makeStream().continuation)
     }
 }

@@ -112,6 +112,9 @@ import Testing
         (#"{"flows":[{"flow_id":"a"}],"snapshot":0}"#, "bad_parameter"),
         (#"{"flows":[{"flow_id":"a"}],"presence":"yes"}"#, "bad_parameter"),
         (#"{"flows":[{"flow_id":"a"},{"flow_id":"b"},{"flow_id":"c"}]}"#, "too_many_flows"),
+        // What exceeds a limit is counted before it is read.
+        (#"{"flows":[7,7,7]}"#, "too_many_flows"),
+        (#"{"flows":[{"flow_id":"a"}],"types":[\#(String(repeating: "7,", count: 64))7]}"#, "too_many_types"),
     ])
     func rejectsOtherBodies(text: String, code: String) {
         let error = #expect(throws: StreamRequest.Malformed.self) { try Self.body(text, flows: 2) }

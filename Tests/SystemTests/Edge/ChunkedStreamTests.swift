@@ -116,6 +116,22 @@ struct ChunkedStreamTests {
         for flow in ["behind-3", "behind-4"] { #expect(try await hub.api.state(of: flow) == nil) }
     }
 
+    /// The decoder leaves the connection with what it has read of a further request, whose rest must not be taken for a request.
+    @Test(arguments: [
+        "P", "PUT /v1/flows/begun", "PUT /v1/flows/begun/state HTTP/1.1\r\n",
+        "PUT /v1/flows/begun/state HTTP/1.1\r\nHost: localhost\r\nX-A: 1\r\n",
+    ]) func beginningOfRequestBehindStreamEndsConnection(_ part: String) async throws {
+        let exchange = try await RawExchange.open(port: SharedHub.hub.port)
+        defer { exchange.close() }
+        let flow = "begun-\(part.utf8.count)"
+        try await exchange.send(Self.get(flow) + part)
+        try await eventually("the stream") { exchange.receivedText.contains("event: caught_up") }
+        try await Self.end(flow)
+        try await exchange.waitUntilClosed()
+        #expect(try await exchange.replies(1)[0].text.contains("event: closing"))
+        #expect(exchange.receivedText.ranges(of: "HTTP/1.1 ").count == 1)
+    }
+
     @Test func streamOverLimitLeavesConnectionUsable() async throws {
         try await HubProcess.running(["FLOWHUB_MAX_CONNECTIONS": "1"]) { hub in
             let first = EventStreamClient(.flow("f"), port: hub.port)
