@@ -151,24 +151,30 @@ import Glibc
         }
     }
 
-    @Test func statementTimeoutCanBeRaisedPerCall() async throws {
-        try await self.withPool({
-            $0.statementSeconds = 1; $0.lockSeconds = 1; $0.importConnections = 1
-        }) { pool, _ in
-            // Longer than the default limits of the server and the driver.
-            let long = Statement("SELECT 7::int8, pg_sleep(5)")
-            #expect(try await pool.run(.imports, [long], isRetryable: true, seconds: 20)[0].first?.int64(0) == 7)
-            let leased = try await pool.withLease(.imports) { lease async throws(PoolFailure) in
-                let found = try await lease.begin(then: [long], seconds: 20)
-                _ = try await lease.run([Statement("COMMIT")])
-                return found[0].first?.int64(0)
+    @Test func statementTimeoutCanBeRaisedPerCall() async {
+        // A unit and a lease at the same time, each on the only connection of a pool.
+        await concurrently([false, true]) { isLeased in
+            try await self.withPool({
+                $0.statementSeconds = 1; $0.lockSeconds = 1; $0.importConnections = 1
+            }) { pool, _ in
+                // Longer than the default limits of the server and the driver.
+                let long = Statement("SELECT 7::int8, pg_sleep(5)")
+                if isLeased {
+                    let leased = try await pool.withLease(.imports) { lease async throws(PoolFailure) in
+                        let found = try await lease.begin(then: [long], seconds: 20)
+                        _ = try await lease.run([Statement("COMMIT")])
+                        return found[0].first?.int64(0)
+                    }
+                    #expect(leased == 7)
+                } else {
+                    #expect(try await pool.run(.imports, [long], isRetryable: true, seconds: 20)[0].first?.int64(0) == 7)
+                }
+                // The next unit has the default timeout again.
+                let failure = await #expect(throws: PoolFailure.self) {
+                    try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
+                }
+                #expect(failure?.error.code == .timeout)
             }
-            #expect(leased == 7)
-            // The next unit has the default timeout again.
-            let failure = await #expect(throws: PoolFailure.self) {
-                try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
-            }
-            #expect(failure?.error.code == .timeout)
         }
     }
 

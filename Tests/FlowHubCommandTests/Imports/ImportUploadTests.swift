@@ -85,8 +85,13 @@ import Testing
         }
     }
 
-    @Test(arguments: [(409, "import_in_progress"), (429, "too_many_imports"), (503, "imports_busy")])
-    func retriesBusyImportWithinMaximumWait(status: Int, code: String) async throws {
+    @Test func retriesBusyImportWithinMaximumWait() async {
+        await concurrently([(409, "import_in_progress"), (429, "too_many_imports"), (503, "imports_busy")]) { status, code in
+            try await self.retriesBusyImportWithinMaximumWait(status: status, code: code)
+        }
+    }
+
+    private func retriesBusyImportWithinMaximumWait(status: Int, code: String) async throws {
         try await withFolder { folder in
             let file = try Self.file(80_000, in: folder)
             let busy = FakeHub.Answer(

@@ -39,15 +39,9 @@ import Testing
                 + Self.permanentFaults.map { Case(fault: $0, operation: operation, skipping: skipping, isPermanent: true) }
         }
 
-    /// The cases in groups that run at the same time: most of a case is waiting between two attempts.
-    static let groups = stride(from: 0, to: Self.cases.count, by: 8).map {
-        Array(Self.cases[$0..<min($0 + 8, Self.cases.count)])
-    }
-
-    @Test(arguments: groups) func uploadUnderFaultsIsCorrectOrFailsCleanly(_ group: [Case]) async throws {
-        try await withThrowingDiscardingTaskGroup { tasks in
-            for fault in group { tasks.addTask { try await Self.upload(under: fault) } }
-        }
+    /// Most of a case is waiting between two attempts.
+    @Test func uploadUnderFaultsIsCorrectOrFailsCleanly() async {
+        await concurrently(Self.cases, atMost: 12, Self.upload(under:))
     }
 
     private static func upload(under fault: Case) async throws {

@@ -44,12 +44,21 @@ public final class PostgresServer: Sendable {
 
     // MARK: Lifecycle
 
-    /// Creates the database cluster with `initdb`.
+    /// Creates the database cluster: a copy of one that `initdb` has made for all servers of this process.
     public func create() async throws {
         try Postgres.changeOwner(self.folder.path)
+        try Self.cp(try await Self.template.value, self.dataFolder)
+    }
+
+    private static let template = Task<String, any Error> {
+        let folder = try TemporaryFolder()
+        folder.removeAtExit()
+        try Postgres.changeOwner(folder.path)
+        let data = folder.path + "/data"
         try await Postgres.run(
-            "initdb", ["--auth=trust", "--username=\(Self.user)", "--encoding=UTF8", "--no-sync", "-D", self.dataFolder],
-            folder: self.folder.path)
+            "initdb", ["--auth=trust", "--username=\(PostgresServer.user)", "--encoding=UTF8", "--no-sync", "-D", data],
+            folder: folder.path)
+        return data
     }
 
     public func start() async throws {

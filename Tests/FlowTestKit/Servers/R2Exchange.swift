@@ -30,8 +30,7 @@ struct R2Exchange {
             try await self.client.replyError(200, code: code, "Injected by the test.")
         case .stall(isApplied: false):
             try await self.client.bufferBody()
-            self.client.note { $0.isStalled = true }
-            await self.state.stall(self.client.channel)
+            await self.state.stall(self.client.channel) { self.client.note { $0.isStalled = true } }
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
             try await self.serve()
         default:
@@ -178,8 +177,7 @@ struct R2Exchange {
             while try await nextPart() != nil {}
             return try await self.client.replyError(200, code: code, "Injected by the test.")
         case .stall(isApplied: true):
-            self.client.note { $0.isStalled = true }
-            await self.state.stall(self.client.channel)
+            await self.state.stall(self.client.channel) { self.client.note { $0.isStalled = true } }
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
         case .wrongETag where head.headers.contains(name: "etag"):
             head.headers.replaceOrAdd(name: "ETag", value: Self.wrongETag)

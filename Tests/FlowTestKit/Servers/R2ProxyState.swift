@@ -63,10 +63,12 @@ final class R2ProxyState: Sendable {
     // MARK: Stalling
 
     /// Suspends until ``release()`` is called, the channel is closed, or the task is cancelled.
-    func stall(_ channel: any Channel) async {
+    /// - Parameter begun: called as soon as ``release()`` has an effect. A test that sees the stall may release it at once.
+    func stall(_ channel: any Channel, begun: () -> Void) async {
         let number = self.stalls.add(1, ordering: .relaxed).newValue
         let (stream, continuation) = AsyncStream<Never>.makeStream()
         self.stalled.withLock { $0[number] = continuation }
+        begun()
         channel.closeFuture.whenComplete { _ in continuation.finish() }
         for await _ in stream {}
         _ = self.stalled.withLock { $0.removeValue(forKey: number) }

@@ -39,7 +39,8 @@ public enum TestTools {
     }
 
     /// Runs a Python program with boto3. The program can use the client `s3`, the bucket name `bucket`, and
-    /// `refusal(call, …)`, which returns a call's error as text. The client does not retry and sends only required checksums.
+    /// `refusal(call, …)`, which returns a call's error as text. The client does not retry, sends only required checksums, and
+    /// does not wait for `100 Continue`, which R2 does not send.
     public static func boto3(_ endpoint: String, bucket: String, secret: String = S3Server.secretKey, _ program: String)
         async throws
         -> String
@@ -47,6 +48,7 @@ public enum TestTools {
         let client = """
             import boto3, sys
             from botocore.config import Config
+            from botocore.handlers import add_expect_header
             bucket = sys.argv[2]
             s3 = boto3.client(
                 "s3", endpoint_url=sys.argv[1], region_name="auto", aws_access_key_id=sys.argv[3],
@@ -54,6 +56,7 @@ public enum TestTools {
                 config=Config(
                     retries={"total_max_attempts": 1}, request_checksum_calculation="when_required",
                     response_checksum_validation="when_required", signature_version="s3v4", s3={"addressing_style": "path"}))
+            s3.meta.events.unregister("before-call.s3", add_expect_header)
             def refusal(call, **arguments):
                 try:
                     call(Bucket=bucket, **arguments)

@@ -7,8 +7,11 @@ import Testing
 @Suite(.serialized) struct ProxyTests {
     private static let importProgress = ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]
 
-    @Test(arguments: ReverseProxy.Kind.allCases)
-    func streamsAndUploadsPassUnbuffered(_ kind: ReverseProxy.Kind) async throws {
+    @Test func streamsAndUploadsPassUnbuffered() async {
+        await concurrently(ReverseProxy.Kind.allCases, self.streamsAndUploadsPassUnbuffered(_:))
+    }
+
+    private func streamsAndUploadsPassUnbuffered(_ kind: ReverseProxy.Kind) async throws {
         try await HubProcess.running(Self.importProgress) { hub in
             try await ReverseProxy.running(kind, before: [hub.port]) { proxy in
                 let watcher = EventStreamClient(.flow("f"), port: proxy.port)

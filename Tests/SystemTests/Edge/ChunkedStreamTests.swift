@@ -71,8 +71,13 @@ struct ChunkedStreamTests {
         #expect(try await exchange.replies(4)[3].status == 201)
     }
 
-    @Test(arguments: ["HTTP/1.0\r\n", "HTTP/1.0\r\nConnection: keep-alive\r\n", "HTTP/1.1\r\nConnection: close\r\n"])
-    func streamEndsWithConnection(_ version: String) async throws {
+    @Test func streamEndsWithConnection() async {
+        await concurrently(
+            ["HTTP/1.0\r\n", "HTTP/1.0\r\nConnection: keep-alive\r\n", "HTTP/1.1\r\nConnection: close\r\n"],
+            self.streamEndsWithConnection(_:))
+    }
+
+    private func streamEndsWithConnection(_ version: String) async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }

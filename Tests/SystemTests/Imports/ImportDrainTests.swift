@@ -5,8 +5,11 @@ import Testing
 extension ImportSystemTests {
     /// Tests of a hub that gets SIGTERM during an upload.
     @Suite struct ImportDrainTests {
-        @Test(arguments: ImportTopology.allCases)
-        func importFinishesWithinDrainWindow(_ topology: ImportTopology) async throws {
+        @Test func importFinishesWithinDrainWindow() async {
+            await concurrently(ImportTopology.allCases, self.importFinishesWithinDrainWindow(_:))
+        }
+
+        private func importFinishesWithinDrainWindow(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, ["FLOWHUB_DRAIN_SECONDS": "20"]) { cluster in
                 let exchange = try await cluster.beginImport()
                 cluster.hub.requestTermination()
@@ -20,8 +23,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func abortedImportIsRemovedBeforeHubExits(_ topology: ImportTopology) async throws {
+        @Test func abortedImportIsRemovedBeforeHubExits() async {
+            await concurrently(ImportTopology.allCases, self.abortedImportIsRemovedBeforeHubExits(_:))
+        }
+
+        private func abortedImportIsRemovedBeforeHubExits(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, ["FLOWHUB_DRAIN_SECONDS": "1"]) { cluster in
                 let exchange = try await cluster.beginImport()
                 defer { exchange.close() }

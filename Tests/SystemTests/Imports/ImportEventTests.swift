@@ -11,8 +11,11 @@ extension ImportSystemTests {
             return try #require(try jsonText(text).member("data"))
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func sendsTransientProgressAndDurableResult(_ topology: ImportTopology) async throws {
+        @Test func sendsTransientProgressAndDurableResult() async {
+            await concurrently(ImportTopology.allCases, self.sendsTransientProgressAndDurableResult(_:))
+        }
+
+        private func sendsTransientProgressAndDurableResult(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { cluster in
                 _ = try await cluster.hub.api.put("f", jsonText(#"{"status":"running"}"#))
                 // Without Redis, transient events stay on their instance.

@@ -45,18 +45,21 @@ import Testing
         }
     }
 
-    /// Both samples at the same time, each at a hub of its own: most of a case is waiting between two attempts.
-    @Test func uploadSurvivesTemporaryFault() async throws {
-        try await withThrowingDiscardingTaskGroup { tasks in
-            for sample in [ImportSample.small, .large] { tasks.addTask { try await Self.uploadUnderTemporaryFaults(sample) } }
+    /// Several hubs at the same time, each with some of the faults: most of a case is waiting between two attempts.
+    @Test func uploadSurvivesTemporaryFault() async {
+        await concurrently([ImportSample.small, .large].flatMap { sample in (0..<3).map { (sample, $0) } }) { sample, part in
+            let faults = Self.faults.enumerated().filter { $0.offset % 3 == part }
+            try await Self.uploadUnderTemporaryFaults(sample, faults)
         }
     }
 
-    private static func uploadUnderTemporaryFaults(_ sample: ImportSample) async throws {
+    private static func uploadUnderTemporaryFaults(
+        _ sample: ImportSample, _ faults: [(offset: Int, element: R2Fault)]
+    ) async throws {
         try await ImportHubFixture.running(.r2, Self.environment) { fixture in
             let faultPoints = try await Self.faultPoints(fixture, sample)
             var turn = Int.random(in: 0..<faultPoints.count)
-            for (number, fault) in Self.faults.enumerated() {
+            for (number, fault) in faults {
                 // In a full run all requests; otherwise one per fault, starting with a random one.
                 for faultPoint in TestScale.isFull ? faultPoints : [faultPoints[turn % faultPoints.count]] {
                     let flow = "flow-\(number)-\(faultPoint.operation)-\(faultPoint.number)"
@@ -114,14 +117,10 @@ import Testing
             ? all : Self.faults.enumerated().map { ($0.element, operations[(first + $0.offset) % operations.count]) }
     }()
 
-    /// Two hubs at the same time, each with half of the faults: most of a case is waiting between two attempts.
-    @Test func importStaysConsistentUnderPermanentFault() async throws {
-        let faults = Array(Self.permanentFaults.enumerated())
-        let middle = faults.count / 2
-        try await withThrowingDiscardingTaskGroup { tasks in
-            for half in [faults[..<middle], faults[middle...]] {
-                tasks.addTask { try await Self.uploadUnderPermanentFaults(Array(half)) }
-            }
+    /// Several hubs at the same time, each with some of the faults: most of a case is waiting between two attempts.
+    @Test func importStaysConsistentUnderPermanentFault() async {
+        await concurrently(0..<4) { part in
+            try await Self.uploadUnderPermanentFaults(Self.permanentFaults.enumerated().filter { $0.offset % 4 == part })
         }
     }
 

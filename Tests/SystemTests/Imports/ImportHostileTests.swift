@@ -14,8 +14,11 @@ extension ImportSystemTests {
             return reply.json.member("imports")?.elements.count ?? -1
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func rejectsInvalidBodiesWithPosition(_ topology: ImportTopology) async throws {
+        @Test func rejectsInvalidBodiesWithPosition() async {
+            await concurrently(ImportTopology.allCases, self.rejectsInvalidBodiesWithPosition(_:))
+        }
+
+        private func rejectsInvalidBodiesWithPosition(_ topology: ImportTopology) async throws {
             let all = try await HostileImport.all()
             try await ImportClusterFixture.running(topology, Self.limits) { cluster in
                 for (number, hostile) in all.enumerated() {
@@ -73,10 +76,12 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(
-            "a stalled client times out, a lost client leaves nothing, and a slow client succeeds",
-            arguments: ImportTopology.allCases)
-        func stalledClientTimesOutAndSlowClientSucceeds(_ topology: ImportTopology) async throws {
+        @Test("a stalled client times out, a lost client leaves nothing, and a slow client succeeds")
+        func stalledClientTimesOutAndSlowClientSucceeds() async {
+            await concurrently(ImportTopology.allCases, self.stalledClientTimesOutAndSlowClientSucceeds(_:))
+        }
+
+        private func stalledClientTimesOutAndSlowClientSucceeds(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, Self.limits) { cluster in
                 // More than one page of records, so that there is stored data to remove.
                 let firstPart = Array(("[" + ImportOracle.records(9_000).joined(separator: ",") + ",").utf8)
@@ -112,8 +117,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func rejectsGzipBombsInBoundedMemory(_ topology: ImportTopology) async throws {
+        @Test func rejectsGzipBombsInBoundedMemory() async {
+            await concurrently(ImportTopology.allCases, self.rejectsGzipBombsInBoundedMemory(_:))
+        }
+
+        private func rejectsGzipBombsInBoundedMemory(_ topology: ImportTopology) async throws {
             let line = "{\"a\":\"" + String(repeating: "a", count: 8_000) + "\"}\n"
             let member = try await ImportOracle.gzip([Array(String(repeating: line, count: 8_192).utf8)], level: 9)
             // About 10 GB, compressed to less than 16 MiB.

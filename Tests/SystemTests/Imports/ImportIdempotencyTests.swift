@@ -22,8 +22,11 @@ extension ImportSystemTests {
             return exchange
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func repeatReturnsSameImportAndOtherBytesConflict(_ topology: ImportTopology) async throws {
+        @Test func repeatReturnsSameImportAndOtherBytesConflict() async {
+            await concurrently(ImportTopology.allCases, self.repeatReturnsSameImportAndOtherBytesConflict(_:))
+        }
+
+        private func repeatReturnsSameImportAndOtherBytesConflict(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, hubs: 2) { cluster in
                 let body = Array("[1, 2]".utf8)
                 let first = try await cluster.hub.store(TestUpload(body, "flow_id=f&file_name=a", [Self.key("k")]))
@@ -52,8 +55,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func pendingImportConflictsAndFailedImportFreesKey(_ topology: ImportTopology) async throws {
+        @Test func pendingImportConflictsAndFailedImportFreesKey() async {
+            await concurrently(ImportTopology.allCases, self.pendingImportConflictsAndFailedImportFreesKey(_:))
+        }
+
+        private func pendingImportConflictsAndFailedImportFreesKey(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, hubs: 2) { cluster in
                 let exchange = try await Self.begin(cluster, key: "k")
                 for hub in cluster.hubs {
@@ -101,8 +107,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(arguments: ImportTopology.allCases)
-        func importOfKilledHubIsCompletedOrRemoved(_ topology: ImportTopology) async throws {
+        @Test func importOfKilledHubIsCompletedOrRemoved() async {
+            await concurrently(ImportTopology.allCases, self.importOfKilledHubIsCompletedOrRemoved(_:))
+        }
+
+        private func importOfKilledHubIsCompletedOrRemoved(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology) { cluster in
                 _ = try await cluster.hub.api.put("f", .emptyObject)
                 for (point, status) in [

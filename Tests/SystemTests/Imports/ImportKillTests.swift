@@ -15,8 +15,11 @@ import Glibc
         "importAnnounced", "importObjectGone", "importBegun", "importUploaded", "importStored", "importDeleting",
     ]
 
-    @Test(arguments: ImportHubFixture.Kind.allCases)
-    func recoversFromKillAtEveryStep(_ kind: ImportHubFixture.Kind) async throws {
+    @Test func recoversFromKillAtEveryStep() async {
+        await concurrently(ImportHubFixture.Kind.allCases, self.recoversFromKillAtEveryStep(_:))
+    }
+
+    private func recoversFromKillAtEveryStep(_ kind: ImportHubFixture.Kind) async throws {
         try await ImportHubFixture.running(kind) { fixture in
             for failpoint in Self.failpoints {
                 var deleted: String?
@@ -103,8 +106,11 @@ import Glibc
 
     // MARK: During the upload body
 
-    @Test(arguments: ImportHubFixture.Kind.allCases)
-    func recoversFromKillDuringUploadBody(_ kind: ImportHubFixture.Kind) async throws {
+    @Test func recoversFromKillDuringUploadBody() async {
+        await concurrently(ImportHubFixture.Kind.allCases, self.recoversFromKillDuringUploadBody(_:))
+    }
+
+    private func recoversFromKillDuringUploadBody(_ kind: ImportHubFixture.Kind) async throws {
         try await ImportHubFixture.running(kind) { fixture in
             try await fixture.withKilledHub { hub in
                 let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, fixture)
@@ -128,8 +134,11 @@ import Glibc
         var lost: Set<String> = []
     }
 
-    @Test(arguments: ImportHubFixture.Kind.allCases)
-    func acknowledgedImportsSurviveKillAtAnyTime(_ kind: ImportHubFixture.Kind) async throws {
+    @Test func acknowledgedImportsSurviveKillAtAnyTime() async {
+        await concurrently(ImportHubFixture.Kind.allCases, self.acknowledgedImportsSurviveKillAtAnyTime(_:))
+    }
+
+    private func acknowledgedImportsSurviveKillAtAnyTime(_ kind: ImportHubFixture.Kind) async throws {
         try await ImportHubFixture.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { fixture in
             let work = AsyncValue(Work())
             for round in 0..<TestScale.pick(3, full: 25) {

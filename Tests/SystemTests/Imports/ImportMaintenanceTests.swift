@@ -5,8 +5,11 @@ import Testing
 extension ImportSystemTests {
     /// `flowhub imports verify` and `sweep`.
     @Suite struct ImportMaintenanceTests {
-        @Test(arguments: ImportTopology.withObjects)
-        func verifyReportsDamagedAndMissingObjects(_ topology: ImportTopology) async throws {
+        @Test func verifyReportsDamagedAndMissingObjects() async {
+            await concurrently(ImportTopology.withObjects, self.verifyReportsDamagedAndMissingObjects(_:))
+        }
+
+        private func verifyReportsDamagedAndMissingObjects(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology) { cluster in
                 let records = ImportOracle.records(2_000)
                 var entries: [StoredImport] = []
@@ -51,8 +54,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(arguments: ImportTopology.withObjects)
-        func sweepRemovesOnlyUnreferencedObjects(_ topology: ImportTopology) async throws {
+        @Test func sweepRemovesOnlyUnreferencedObjects() async {
+            await concurrently(ImportTopology.withObjects, self.sweepRemovesOnlyUnreferencedObjects(_:))
+        }
+
+        private func sweepRemovesOnlyUnreferencedObjects(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology) { cluster in
                 let entry = try await cluster.hub.store(TestUpload("[1]"))
                 let missing = try await cluster.hub.store(TestUpload("[2]"))

@@ -5,8 +5,11 @@ import Testing
 extension ImportSystemTests {
     /// Tests of `flowhub imports move` in both directions, also with data of the legacy service.
     @Suite struct ImportMoveTests {
-        @Test(arguments: ImportTopology.withObjects)
-        func movesImportsToRowsAndBackUnchanged(_ topology: ImportTopology) async throws {
+        @Test func movesImportsToRowsAndBackUnchanged() async {
+            await concurrently(ImportTopology.withObjects, self.movesImportsToRowsAndBackUnchanged(_:))
+        }
+
+        private func movesImportsToRowsAndBackUnchanged(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology) { cluster in
                 var all: [(entry: StoredImport, records: [String])] = []
                 let odd = [#"{"n":1.00,"n":2}"#, #""\u0000""#, "1e-400", "[]", #"{"b":1,"a":"é"}"#]

@@ -21,8 +21,11 @@ import Testing
 
     // MARK: Paused hubs
 
-    @Test(arguments: shared)
-    func hubPausedDuringBodyCannotFinishSweptImport(_ kind: ImportHubFixture.Kind) async throws {
+    @Test func hubPausedDuringBodyCannotFinishSweptImport() async {
+        await concurrently(Self.shared, self.hubPausedDuringBodyCannotFinishSweptImport(_:))
+    }
+
+    private func hubPausedDuringBodyCannotFinishSweptImport(_ kind: ImportHubFixture.Kind) async throws {
         try await ImportHubFixture.running(kind) { fixture in
             try await fixture.withKilledHub { hub in
                 let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, fixture)
@@ -40,8 +43,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [ImportSample.small, .large], [false, true])
-    func hubPausedDuringObjectWriteCannotFinishSweptImport(_ sample: ImportSample, isApplied: Bool) async throws {
+    @Test func hubPausedDuringObjectWriteCannotFinishSweptImport() async {
+        let cases = [ImportSample.small, .large].flatMap { sample in [false, true].map { (sample, $0) } }
+        await concurrently(cases) { sample, isApplied in
+            try await self.hubPausedDuringObjectWriteCannotFinishSweptImport(sample, isApplied: isApplied)
+        }
+    }
+
+    private func hubPausedDuringObjectWriteCannotFinishSweptImport(_ sample: ImportSample, isApplied: Bool) async throws {
         try await ImportHubFixture.running(.r2) { fixture in
             let proxy = try fixture.proxy
             proxy.inject(.stall(isApplied: isApplied), on: sample.records == 300 ? .putObject : .completeUpload)
@@ -56,7 +65,7 @@ import Testing
                     requests.contains { $0.fault != nil && $0.serverStatus != nil }
                 }
                 hub.resume()
-                Self.expectRejection(try await answer, "\(isApplied)")
+                Self.expectRejection(try await answer, "\(sample.records) records, \(isApplied)")
                 try await fixture.expectConsistent()
             }
             try await fixture.expectKeys(["k": 201], flow: "job")
@@ -88,8 +97,11 @@ import Testing
 
     // MARK: Concurrent uploads
 
-    @Test(arguments: shared)
-    func concurrentUploadsAtTwoHubsCreateOneImport(_ kind: ImportHubFixture.Kind) async throws {
+    @Test func concurrentUploadsAtTwoHubsCreateOneImport() async {
+        await concurrently(Self.shared, self.concurrentUploadsAtTwoHubsCreateOneImport(_:))
+    }
+
+    private func concurrentUploadsAtTwoHubsCreateOneImport(_ kind: ImportHubFixture.Kind) async throws {
         try await ImportHubFixture.running(kind) { fixture in
             try await HubProcess.running(fixture.environment) { other in
                 for round in 0..<TestScale.pick(6, full: 60) {

@@ -31,10 +31,12 @@ extension ImportSystemTests {
             ]
         }
 
-        @Test(
-            "accepts JSON, NDJSON and CSV, plain and gzip, with a length, chunked and after 100 Continue",
-            arguments: ImportTopology.allCases)
-        func acceptsEveryFormatCompressionAndFraming(_ topology: ImportTopology) async throws {
+        @Test("accepts JSON, NDJSON and CSV, plain and gzip, with a length, chunked and after 100 Continue")
+        func acceptsEveryFormatCompressionAndFraming() async {
+            await concurrently(ImportTopology.allCases, self.acceptsEveryFormatCompressionAndFraming(_:))
+        }
+
+        private func acceptsEveryFormatCompressionAndFraming(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology) { cluster in
                 for form in Form.all {
                     let text = Array(form.text.utf8)
@@ -135,10 +137,12 @@ extension ImportSystemTests {
             }
         }
 
-        @Test(
-            "reads records at an offset, sample, schema and document over several gzip members",
-            arguments: ImportTopology.allCases)
-        func readsRecordsSampleSchemaAndDocument(_ topology: ImportTopology) async throws {
+        @Test("reads records at an offset, sample, schema and document over several gzip members")
+        func readsRecordsSampleSchemaAndDocument() async {
+            await concurrently(ImportTopology.allCases, self.readsRecordsSampleSchemaAndDocument(_:))
+        }
+
+        private func readsRecordsSampleSchemaAndDocument(_ topology: ImportTopology) async throws {
             let records = ImportOracle.records(15_000)
             try await ImportClusterFixture.running(topology) { cluster in
                 let hub = cluster.hub

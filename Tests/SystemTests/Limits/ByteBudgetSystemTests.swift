@@ -174,7 +174,8 @@ struct ByteBudgetSystemTests {
     }
 
     @Test func endedStreamsDoNotCountAsResponses() async throws {
-        try await HubProcess.running(["FLOWHUB_MAX_TOTAL_RESPONSE_BYTES": "1048576"]) { hub in
+        let environment = ["FLOWHUB_MAX_TOTAL_RESPONSE_BYTES": "1048576", "FLOWHUB_ANSWER_TIMEOUT_SECONDS": "2"]
+        try await HubProcess.running(environment) { hub in
             #expect(try await hub.call("PUT", "/v1/flows/f/state", bytes: Self.document).status == 201)
             let isClosed = AsyncValue(false)
             let deaf = try await WireConnection.open(

@@ -20,8 +20,11 @@ import Testing
     }
 
     /// - Parameter schema: whether the hub's tables have a schema of their own.
-    @Test(arguments: [true, false])
-    func serviceMigratesBeforeTheHub(_ schema: Bool) async throws {
+    @Test func serviceMigratesBeforeTheHub() async {
+        await concurrently([true, false], self.serviceMigratesBeforeTheHub(_:))
+    }
+
+    private func serviceMigratesBeforeTheHub(_ schema: Bool) async throws {
         let server = try SharedPostgres.server
         let url = ["DATABASE_URL": server.url(try await server.createDatabase())]
         let environment = url.merging(schema ? SchemaTests.schema : [:]) { $1 }
@@ -41,8 +44,11 @@ import Testing
     }
 
     /// The revision of the service's guide fails as a whole while the hub's columns exist, and runs as OPERATIONS says.
-    @Test(arguments: [true, false])
-    func serviceMigratesAfterTheHub(_ schema: Bool) async throws {
+    @Test func serviceMigratesAfterTheHub() async {
+        await concurrently([true, false], self.serviceMigratesAfterTheHub(_:))
+    }
+
+    private func serviceMigratesAfterTheHub(_ schema: Bool) async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let url = ["DATABASE_URL": server.url(database)]

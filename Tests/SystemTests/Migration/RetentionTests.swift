@@ -20,8 +20,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [false, true])
-    func finishedFlowsAreDeletedWithAnEvent(_ onPostgres: Bool) async throws {
+    @Test func finishedFlowsAreDeletedWithAnEvent() async {
+        await concurrently([false, true], self.finishedFlowsAreDeletedWithAnEvent(_:))
+    }
+
+    private func finishedFlowsAreDeletedWithAnEvent(_ onPostgres: Bool) async throws {
         try await Self.running(onPostgres: onPostgres, Self.retention) { hubs in
             let flows = (0..<TestScale.pick(40, full: 2_500)).map { "done-\($0)" }
             let hub = hubs[hubs.count - 1]
@@ -64,8 +67,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [false, true])
-    func failedImportsLeaveTheLedger(_ onPostgres: Bool) async throws {
+    @Test func failedImportsLeaveTheLedger() async {
+        await concurrently([false, true], self.failedImportsLeaveTheLedger(_:))
+    }
+
+    private func failedImportsLeaveTheLedger(_ onPostgres: Bool) async throws {
         let environment = ["FLOWHUB_FAILED_IMPORT_SECONDS": "1", "FLOWHUB_PRUNE_SECONDS": "1"]
         try await Self.running(onPostgres: onPostgres, environment) { hubs in
             let hub = hubs[0]
@@ -91,8 +97,11 @@ import Testing
         try await hub.api.metric("flowhub_task_\(name){task=\"\(task)\"}")
     }
 
-    @Test(arguments: ImportTopology.withObjects)
-    func scheduledSweepRemovesOrphansAndCountsMissingObjects(_ topology: ImportTopology) async throws {
+    @Test func scheduledSweepRemovesOrphansAndCountsMissingObjects() async {
+        await concurrently(ImportTopology.withObjects, self.scheduledSweepRemovesOrphansAndCountsMissingObjects(_:))
+    }
+
+    private func scheduledSweepRemovesOrphansAndCountsMissingObjects(_ topology: ImportTopology) async throws {
         try await ImportClusterFixture.running(topology, hubs: topology == .r2 ? 2 : 1, Self.checks) { cluster in
             let kept = try await cluster.hub.store(TestUpload("[1]"))
             let missing = try await cluster.hub.store(TestUpload("[2]"))
@@ -146,8 +155,11 @@ import Testing
         }
     }
 
-    @Test(arguments: ImportTopology.allCases)
-    func scheduledVerificationFindsDamage(_ topology: ImportTopology) async throws {
+    @Test func scheduledVerificationFindsDamage() async {
+        await concurrently(ImportTopology.allCases, self.scheduledVerificationFindsDamage(_:))
+    }
+
+    private func scheduledVerificationFindsDamage(_ topology: ImportTopology) async throws {
         let environment = ["FLOWHUB_IMPORT_VERIFY_SECONDS": "1"]
         try await ImportClusterFixture.running(topology, hubs: topology == .embedded ? 1 : 2, environment) { cluster in
             let records = ImportOracle.records(500)

@@ -41,8 +41,11 @@ import Testing
 
     /// The hub and the service on the same import tables. The service has a database user of its own, which has no rights on the
     /// hub's schema and another search path.
-    @Test(arguments: PostgresHubs.Route.allCases)
-    func hubHasItsOwnSchemaBesideTheService(_ route: PostgresHubs.Route) async throws {
+    @Test func hubHasItsOwnSchemaBesideTheService() async {
+        await concurrently(PostgresHubs.Route.allCases, self.hubHasItsOwnSchemaBesideTheService(_:))
+    }
+
+    private func hubHasItsOwnSchemaBesideTheService(_ route: PostgresHubs.Route) async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let user = "service_\(route)"

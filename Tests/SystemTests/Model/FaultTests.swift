@@ -43,7 +43,11 @@ import Testing
     }
 
     /// Every second subscriber has the fault; the others must receive what they should.
-    @Test(arguments: StreamFault.allCases) func modelDetectsFaultOfStreams(_ fault: StreamFault) async throws {
+    @Test func modelDetectsFaultOfStreams() async {
+        await concurrently(StreamFault.allCases, atMost: 3, self.modelDetectsFaultOfStreams(_:))
+    }
+
+    private func modelDetectsFaultOfStreams(_ fault: StreamFault) async throws {
         var run = ModelRun(seed: UInt64.random(in: 1...999_999), schedule: Self.schedule(for: fault))
         run.schedule.streamFault = fault
         let found = try await run.outcome()
@@ -54,7 +58,11 @@ import Testing
         if fault == .slowReaderSkips { #expect(found.slowSubscribers > 0, "no subscriber was slow, seed \(run.seed)") }
     }
 
-    @Test(arguments: StoreFault.allCases) func modelDetectsFaultOfStore(_ fault: StoreFault) async throws {
+    @Test func modelDetectsFaultOfStore() async {
+        await concurrently(StoreFault.allCases, atMost: 3, self.modelDetectsFaultOfStore(_:))
+    }
+
+    private func modelDetectsFaultOfStore(_ fault: StoreFault) async throws {
         var run = ModelRun(seed: UInt64.random(in: 1...999_999), schedule: Self.short)
         if fault == .tombstoneOff { run.schedule.writes = [(.delete, 30), (.publish, 40), (.patch, 30)] }
         let clean = try await run.run()

@@ -12,7 +12,11 @@ import Testing
         }
     }
 
-    @Test(arguments: ["completed", "failed", "cancelled"]) func finishedFlowEndsItsStreams(status: String) async throws {
+    @Test func finishedFlowEndsItsStreams() async {
+        await concurrently(["completed", "failed", "cancelled"], self.finishedFlowEndsItsStreams(status:))
+    }
+
+    private func finishedFlowEndsItsStreams(status: String) async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.patch("job", Self.status("running"))

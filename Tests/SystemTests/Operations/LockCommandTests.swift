@@ -135,8 +135,11 @@ struct LockCommandTests {
         }
     }
 
-    @Test(arguments: [true, false])
-    func endsProgramIfLockExpiresWithoutHub(isKilled: Bool) async throws {
+    @Test func endsProgramIfLockExpiresWithoutHub() async {
+        await concurrently([true, false], self.endsProgramIfLockExpiresWithoutHub(isKilled:))
+    }
+
+    private func endsProgramIfLockExpiresWithoutHub(isKilled: Bool) async throws {
         try await HubProcess.running { hub in
             let script = "\(Self.reportsItsLock); echo $$; exec sleep 600"
             try await LockedProgram.running(hub, ["gone", "--ttl", "2", "--", "sh", "-c", script]) { locked in

@@ -17,12 +17,12 @@ import Testing
             for number in 0..<20 { _ = try await right.api.publish("tick", try jsonText("\(number)"), to: "kept") }
             let lock = try await right.api.call("POST", "/v1/locks/job", try jsonText(#"{"ttl":300}"#))
             #expect(lock.status == 201)
-            for shift in Self.shifts {
+            await concurrently(Self.shifts) { shift in
                 let environment = ["DATABASE_URL": server.url(database), "FLOWHUB_PRUNE_SECONDS": "1", "FAKETIME": shift.text]
                 try await HubProcess.running(environment) { wrong in
                     try await Self.check(wrong, shiftedBy: shift.seconds, beside: right)
                     // The hub with the right clock prunes three times, so the other one has tried at least twice.
-                    for _ in 0..<3 { try await Self.waitForPruning(server, database) }
+                    for _ in 0..<3 { try await Self.waitForPruning(server, database, "aged\(Int(shift.seconds))") }
                     let history = try await wrong.api.history(of: "kept")
                     #expect(history?.events.count == 20, "\(shift.text)")
                 }
@@ -63,14 +63,14 @@ import Testing
     }
 
     /// Inserts an event that is too old and waits until it is removed.
-    private static func waitForPruning(_ server: PostgresServer, _ database: String) async throws {
+    private static func waitForPruning(_ server: PostgresServer, _ database: String, _ flow: String) async throws {
         let aged = """
             INSERT INTO flow_events (flow_id, version, type, created_at, payload)
-            VALUES ('aged', 1, 'tick', now() - interval '8 days', '{"data":1}')
+            VALUES ('\(flow)', 1, 'tick', now() - interval '8 days', '{"data":1}')
             """
         _ = try await server.query(aged, in: database)
         try await eventually("the aged event is removed", within: .seconds(30)) {
-            try await server.query("SELECT count(*) FROM flow_events WHERE flow_id = 'aged'", in: database) == "0"
+            try await server.query("SELECT count(*) FROM flow_events WHERE flow_id = '\(flow)'", in: database) == "0"
         }
     }
 }

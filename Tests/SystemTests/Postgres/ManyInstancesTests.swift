@@ -4,8 +4,11 @@ import Testing
 
 /// Several instances on one database form one hub, without Redis.
 @Suite(.serialized, .postgres()) struct ManyInstancesTests {
-    @Test(arguments: PostgresHubs.Route.allCases)
-    func writersAtTwoInstancesProduceOneOrder(_ route: PostgresHubs.Route) async throws {
+    @Test func writersAtTwoInstancesProduceOneOrder() async {
+        await concurrently(PostgresHubs.Route.allCases, self.writersAtTwoInstancesProduceOneOrder(_:))
+    }
+
+    private func writersAtTwoInstancesProduceOneOrder(_ route: PostgresHubs.Route) async throws {
         let updates = TestScale.pick(400, full: 2_500)
         try await PostgresHubs.running(2, on: try SharedPostgres.server, by: route) { hubs in
             let clients = [0, 1, 0, 1].map { EventStreamClient(.flow("shared"), port: hubs[$0].port, name: "watcher at \($0)") }

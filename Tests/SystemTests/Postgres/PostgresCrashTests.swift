@@ -10,8 +10,11 @@ import Testing
         (0..<count).map { $0 % 3 == 2 ? .flows(Self.flows) : .flow(Self.flows[$0 % 3]) }
     }
 
-    @Test(arguments: PostgresHubs.Route.allCases)
-    func acknowledgedEventsSurvivePostgresKill(_ route: PostgresHubs.Route) async throws {
+    @Test func acknowledgedEventsSurvivePostgresKill() async {
+        await concurrently(PostgresHubs.Route.allCases, self.acknowledgedEventsSurvivePostgresKill(_:))
+    }
+
+    private func acknowledgedEventsSurvivePostgresKill(_ route: PostgresHubs.Route) async throws {
         let seed = UInt64.random(in: 1...999_999)
         let crashes = TestScale.pick(2, full: 20)
         let violations = try await PostgresServer.running { server in
@@ -37,8 +40,11 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test(arguments: PostgresHubs.Route.allCases)
-    func acknowledgedEventsSurviveInstanceKill(_ route: PostgresHubs.Route) async throws {
+    @Test func acknowledgedEventsSurviveInstanceKill() async {
+        await concurrently(PostgresHubs.Route.allCases, self.acknowledgedEventsSurviveInstanceKill(_:))
+    }
+
+    private func acknowledgedEventsSurviveInstanceKill(_ route: PostgresHubs.Route) async throws {
         let seed = UInt64.random(in: 1...999_999)
         let violations = try await PostgresHubs.running(2, on: try SharedPostgres.server, by: route) { hubs in
             try await CrashRun(

@@ -20,7 +20,9 @@ import Testing
         let file = folder.path + "/flows.ndjson"
         let (job, history) = try await HubProcess.running { hub in
             _ = try await hub.api.put("job", try jsonText(#"{"status":"running","text":"\u0000 \"quoted\" 1e2","n":1.50}"#))
-            for number in 0..<1_200 { _ = try await hub.api.publish("tick", try jsonText("\(number)"), to: "job") }
+            for first in stride(from: 0, to: 1_200, by: 100) {
+                _ = try await hub.api.publish((first..<first + 100).map { ("tick", try jsonText("\($0)")) }, to: "job")
+            }
             _ = try await hub.api.with(header: "Fencing-Token", "r=7").patch("job", try jsonText(#"{"n":2}"#))
             _ = try await hub.api.put("gone", try jsonText(#"{"n":1}"#))
             _ = try await hub.api.delete("gone")

@@ -88,8 +88,11 @@ import Testing
         try await server.query("DROP ROLE hub", in: "postgres")
     }
 
-    @Test(arguments: [true, false])
-    func everythingMovesFromSQLiteToPostgresAndBack(_ usesR2: Bool) async throws {
+    @Test func everythingMovesFromSQLiteToPostgresAndBack() async {
+        await concurrently([true, false], self.everythingMovesFromSQLiteToPostgresAndBack(_:))
+    }
+
+    private func everythingMovesFromSQLiteToPostgresAndBack(_ usesR2: Bool) async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         var settings = usesR2 ? try Self.objects(try await SharedS3.bucket()) : ["R2_ENABLED": "false"]

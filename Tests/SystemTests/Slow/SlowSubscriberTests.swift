@@ -55,12 +55,11 @@ import Testing
     }
 
     /// Lets the subscribers read, and expects everything in history, on the same connection or after a reconnect.
-    private static func expectEverythingInOrder(_ clients: some Sequence<EventStreamClient>, _ api: HubAPI) async throws {
+    private static func expectEverythingInOrder(_ clients: some Collection<EventStreamClient>, _ api: HubAPI) async throws {
         let history = try #require(try await api.history(of: Self.flow))
         let journal = FlowJournal(flow: Self.flow, envelopes: history.events)
         #expect(journal.version == history.version)
-        var epochs = Set<Epoch>()
-        for client in clients {
+        await concurrently(clients) { client in
             try await client.read()
             let deadline = ContinuousClock.now + .seconds(30)
             while !ModelSubscriber.isAt([Self.flow: journal.version], client.log, client.target), ContinuousClock.now < deadline {
@@ -73,6 +72,9 @@ import Testing
                     $0.blocks.count > seen || !$0.isConnected ? () : nil
                 }
             }
+        }
+        var epochs = Set<Epoch>()
+        for client in clients {
             for block in client.log.blocks.prefix(3) {
                 if case .flow(let epoch, _) = Cursor(block.id ?? "") { epochs.insert(epoch) }
             }

@@ -45,10 +45,12 @@ struct ImportClusterFixture: Sendable {
     }
 
     /// Runs `count` hubs (one if embedded) for the duration of the body.
-    /// - Parameter sql: SQL that runs in the new database before the first hub starts.
+    /// - Parameters:
+    ///   - sql: SQL that runs in the new database before the first hub starts.
+    ///   - redis: the Redis server of the hubs; `nil`: that of the suite, which is emptied.
     static func running<Result: Sendable>(
         _ topology: ImportTopology, hubs count: Int = 1, _ environment: [String: String] = [:], after sql: String = "",
-        _ body: @Sendable (ImportClusterFixture) async throws -> Result
+        redis: RedisServer? = nil, _ body: @Sendable (ImportClusterFixture) async throws -> Result
     ) async throws -> Result {
         switch topology {
         case .embedded:
@@ -66,10 +68,10 @@ struct ImportClusterFixture: Sendable {
         case .r2:
             let database = try await Self.database(after: sql)
             let bucket = try await SharedS3.bucket()
-            try await SharedRedis.flush()
+            if redis == nil { try await SharedRedis.flush() }
             return try await R2Proxy.running(before: SharedS3.server) { proxy in
                 var all = Self.environment(proxy, bucket)
-                all["REDIS_URL"] = try SharedRedis.server.url
+                all["REDIS_URL"] = try redis?.url ?? SharedRedis.server.url
                 all.merge(environment) { $1 }
                 return try await PostgresHubs.start(count, SharedPostgres.server.url(database), all) { hubs in
                     for hub in hubs { try await hub.waitUntilDelivering() }
