@@ -90,7 +90,7 @@ struct ReaderScript: Sendable {
     }
 
     private func nextOwn(
-        _ what: String, of reading: Reading, within timeout: Duration = .seconds(2)
+        _ what: String, of reading: Reading, within timeout: Duration = Reading.patience
     ) async throws -> ReaderEvent {
         let deadline = ContinuousClock.now + timeout
         while true {

@@ -31,9 +31,13 @@ final class Reading: Sendable {
     func append(_ event: ReaderEvent) { self.state.change { $0.events.append(event) } }
     func fail(_ text: String) { self.state.change { $0.failure = $0.failure ?? text } }
 
+    /// How long a client on a busy machine may take to report an event. No other event is published before, so a client that holds
+    /// the event back until the next one never reports it.
+    static let patience = Duration.seconds(10)
+
     /// The next event that the client reports, heartbeats excepted.
     /// - Throws: ``Failure`` if the client has given up, or ``TimedOut``.
-    func next(_ what: String, within timeout: Duration = .seconds(2)) async throws -> ReaderEvent {
+    func next(_ what: String, within timeout: Duration = Reading.patience) async throws -> ReaderEvent {
         let (found, read): (Result<ReaderEvent, Failure>, Int) = try await self.state.wait(for: what, within: timeout) { state in
             for index in state.read..<state.events.count where state.events[index].type != "heartbeat" {
                 return (.success(state.events[index]), index + 1)
