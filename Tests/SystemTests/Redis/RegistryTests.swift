@@ -162,7 +162,6 @@ import Testing
 
     @Test func registersManyConnectionsInFewRoundTrips() async throws {
         let count = TestScale.pick(2_000, full: 10_000)
-        let limit = TestScale.pick(40, full: 100)
         try await Self.running(1, ["FLOWHUB_MAX_CONNECTIONS": "12000"]) { hubs, redis in
             let before = try await redis.calls(of: "evalsha")
             let start = ContinuousClock.now
@@ -173,7 +172,10 @@ import Testing
                 return true
             }
             let calls = try await redis.calls(of: "evalsha") - before
-            #expect(calls <= limit, "\(calls) calls in \(ContinuousClock.now - start)")
+            let duration = ContinuousClock.now - start
+            // One for many entries, and the regular ones for as long as the connections need to arrive.
+            let limit = count / 100 + Int(duration / .milliseconds(100))
+            #expect(calls <= limit, "\(calls) calls in \(duration)")
             for client in clients { client.disconnect() }
         }
     }
